@@ -1,0 +1,40 @@
+/** The shape of a LLaMA-family decoder, as `config.json` or GGUF metadata tell it. */
+#ifndef RF_MODEL_CONFIG_H
+#define RF_MODEL_CONFIG_H
+
+#include <stdint.h>
+
+#include "refract/base/status.h"
+
+/** How rotary frequencies are stretched (transformers `rope_scaling` / `rope_parameters`). */
+typedef enum rf_rope_kind { RF_ROPE_DEFAULT, RF_ROPE_LINEAR, RF_ROPE_LLAMA3 } rf_rope_kind;
+
+typedef struct rf_rope {
+    rf_rope_kind kind;
+    double theta;
+    double factor; /**< linear, llama3 */
+    double low_freq_factor, high_freq_factor;
+    int64_t original_max_position; /**< llama3: C of the formula */
+} rf_rope;
+
+enum { RF_MAX_EOS = 8 };
+
+typedef struct rf_model_config {
+    char model_type[32]; /**< "llama" or "mistral" */
+    int64_t vocab, d_model, d_ff;
+    int64_t layers, heads, kv_heads, d_head;
+    int64_t max_position;
+    int64_t window; /**< sliding window: key j visible to i iff i - window < j <= i; 0 = none */
+    double norm_eps;
+    double initializer_range;
+    rf_rope rope;
+    int tied;                                 /**< lm_head shares embed_tokens */
+    int attention_bias;                       /**< q, k, v, o have biases */
+    int mlp_bias;                             /**< gate, up, down have biases */
+    int64_t bos, pad;                         /**< token ids, -1 = none */
+    int64_t eos[RF_MAX_EOS];                  /**< end tokens */
+    int eos_count;
+    char dtype[16]; /**< torch_dtype / dtype: "float32", "bfloat16", "float16" */
+} rf_model_config;
+
+#endif

@@ -1,6 +1,8 @@
 # rf_add_layer(NAME [LAYERS below...] [LINK libraries...]) makes the targets rf_NAME (rf_real = float) and
-# rf_NAME_f64 (rf_real = double, for gradient checks and golden data) from src/NAME/*.c.
-
+# rf_NAME_f64 (rf_real = double, for gradient checks and golden data; absent without RF_F64) from src/NAME/*.c.
+if(RF_F64)
+  set(RF_TWIN _f64)
+endif()
 add_library(rf_options INTERFACE)
 target_include_directories(rf_options INTERFACE ${PROJECT_SOURCE_DIR}/include)
 target_compile_definitions(rf_options INTERFACE _GNU_SOURCE $<$<BOOL:${RF_FAULTS}>:RF_FAULTS>)
@@ -18,22 +20,26 @@ target_link_libraries(rf_options INTERFACE MPI::MPI_C OpenMP::OpenMP_C Threads::
 function(rf_add_layer name)
   cmake_parse_arguments(ARG "" "" "LAYERS;LINK" ${ARGN})
   file(GLOB sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/src/${name}/*.c)
-  foreach(suffix "" "_f64")
+  foreach(suffix "" ${RF_TWIN})
     add_library(rf_${name}${suffix} STATIC ${sources})
     target_include_directories(rf_${name}${suffix} PRIVATE ${PROJECT_SOURCE_DIR}/src/${name})
     list(TRANSFORM ARG_LAYERS REPLACE "(.+)" "rf_\\1${suffix}" OUTPUT_VARIABLE layers)
     target_link_libraries(rf_${name}${suffix} PUBLIC rf_options ${layers} ${ARG_LINK})
   endforeach()
-  target_compile_definitions(rf_${name}_f64 PRIVATE RF_DOUBLE)
+  if(RF_TWIN)
+    target_compile_definitions(rf_${name}_f64 PRIVATE RF_DOUBLE)
+  endif()
 endfunction()
 
 # rf_add_program(NAME source...) makes the program NAME and its double-precision twin NAME-f64.
 function(rf_add_program name)
   add_executable(${name} ${ARGN})
   target_link_libraries(${name} PRIVATE rf_cli)
-  add_executable(${name}-f64 ${ARGN})
-  target_link_libraries(${name}-f64 PRIVATE rf_cli_f64)
-  target_compile_definitions(${name}-f64 PRIVATE RF_DOUBLE)
+  if(RF_TWIN)
+    add_executable(${name}-f64 ${ARGN})
+    target_link_libraries(${name}-f64 PRIVATE rf_cli_f64)
+    target_compile_definitions(${name}-f64 PRIVATE RF_DOUBLE)
+  endif()
 endfunction()
 
 # The version header, refreshed at every build so that the commit is always the one built.

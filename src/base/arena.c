@@ -12,6 +12,7 @@ rf_status rf_arena_create(rf_arena *arena, const char *name, size_t size)
 {
     *arena = (rf_arena){.name = name, .size = size};
     if (size == 0) return RF_OK;
+    /* cppcheck-suppress invalidFunctionArg ; -1 is what anonymous memory asks for */
     void *base = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (base == MAP_FAILED) {
         arena->size = 0;

@@ -31,7 +31,16 @@ rf_status rf_broadcast_bytes(MPI_Comm comm, int root, char **bytes, size_t *leng
         *bytes = malloc((size_t)count + 1);
         *length = (size_t)count;
     }
-    RF_TRY_ALL(comm, *bytes ? RF_OK : rf_fail(RF_RESOURCES, "no memory for %zu bytes", *length));
+    const int lost = rank != root && !*bytes;
+    const rf_status status =
+        rf_agree(comm, lost ? rf_fail(RF_RESOURCES, "no memory for %zu bytes", *length) : RF_OK);
+    if (lost || status != RF_OK) {
+        if (rank != root) {
+            free(*bytes);
+            *bytes = NULL;
+        }
+        return status;
+    }
     for (size_t at = 0; at < *length;) {
         const size_t piece = *length - at < (1u << 30) ? *length - at : (1u << 30);
         MPI_Bcast(*bytes + at, (int)piece, MPI_BYTE, root, comm);

@@ -27,8 +27,8 @@ rf_status rf_grid_create(rf_grid *grid, MPI_Comm comm, int tp, int slices)
                        slices, slices);
     if (size % tp != 0)
         return rf_fail(RF_RESOURCES,
-                       "%d ranks cannot be cut into tensor-parallel groups of parallel.tensor = %d. "
-                       "Start a multiple of %d ranks",
+                       "%d ranks cannot be cut into tensor-parallel groups of "
+                       "parallel.tensor = %d. Start a multiple of %d ranks",
                        size, tp, tp);
     MPI_Comm_dup(comm, &grid->world);
     MPI_Comm_rank(grid->world, &grid->rank);

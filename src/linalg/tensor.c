@@ -178,7 +178,11 @@ rf_status rf_tensor_collect(const rf_grid *grid, int root, void *global, const v
         buffer = malloc(most);
         if (!buffer) status = rf_fail(RF_RESOURCES, "no memory to gather %zu bytes", most);
     }
-    RF_TRY_ALL(grid->world, status);
+    status = rf_agree(grid->world, status);
+    if (status != RF_OK) {
+        free(buffer);
+        return status;
+    }
     if (grid->rank == root)
         collect_on_root(grid, global, local, shape, item, buffer);
     else if (grid->rank < sources)

@@ -45,7 +45,7 @@ void rf_assert_reals_near(const rf_real *a, const rf_real *b, int64_t n, double 
 void rf_assert_all(int verdict, const char *what, const char *file, int line);
 
 /** The call returns RF_OK (or `status`); prints the message otherwise. */
-#define assert_ok(call) rf_assert_status((call), RF_OK, #call, __FILE__, __LINE__)
+#define assert_ok(call)             rf_assert_status((call), RF_OK, #call, __FILE__, __LINE__)
 #define assert_status(call, status) rf_assert_status((call), (status), #call, __FILE__, __LINE__)
 void rf_assert_status(rf_status got, rf_status wanted, const char *what, const char *file,
                       int line);
@@ -59,8 +59,9 @@ double rf_test_value(uint64_t seed, uint64_t i);
 void rf_test_fill(rf_real *x, int64_t n, uint64_t seed);
 
 /**
- * Central differences of loss(context) over x[0..n), compared with the gradient dx, element by element
- * (at most `most` elements, evenly spread). Meant for the double build; in float the limit is loose.
+ * Central differences of loss(context) over x[0..n), compared with the gradient dx, element by
+ * element (at most `most` elements, evenly spread). Meant for the double build; in float the limit
+ * is loose.
  */
 typedef double rf_test_loss(void *context);
 void rf_check_gradient(const char *what, rf_test_loss *loss, void *context, rf_real *x,

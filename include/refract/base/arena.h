@@ -1,9 +1,9 @@
 /**
  * Arenas: memory with a name, a life and a known size.
  *
- * A layout function only cuts pointers out of an arena and never touches what they point to; run on a
- * counting arena it yields the size (the plan), run on a real one it yields the buffers. So the plan
- * printed before a run is exact, and the step loop allocates nothing.
+ * A layout function only cuts pointers out of an arena and never touches what they point to; run on
+ * a counting arena it yields the size (the plan), run on a real one it yields the buffers. So the
+ * plan printed before a run is exact, and the step loop allocates nothing.
  */
 #ifndef RF_BASE_ARENA_H
 #define RF_BASE_ARENA_H

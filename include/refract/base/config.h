@@ -1,8 +1,8 @@
 /**
  * The configuration: YAML read against one schema table (key, type, default, range, changeable on
- * resume, help). Unknown keys, wrong types and values out of range are RF_USAGE errors that name file,
- * line and key and suggest the nearest known key. Every key always has a value; `auto` is a value until
- * the program resolves it.
+ * resume, help). Unknown keys, wrong types and values out of range are RF_USAGE errors that name
+ * file, line and key and suggest the nearest known key. Every key always has a value; `auto` is a
+ * value until the program resolves it.
  */
 #ifndef RF_BASE_CONFIG_H
 #define RF_BASE_CONFIG_H
@@ -25,8 +25,8 @@ void rf_config_destroy(rf_config **config);
 
 /**
  * Values by dotted path, e.g. "lora.r". The key must exist in the schema and have that type (else a
- * bug). Strings are borrowed from the configuration; NULL for null. A path is relative to the working
- * directory, as written. Local.
+ * bug). Strings are borrowed from the configuration; NULL for null. A path is relative to the
+ * working directory, as written. Local.
  */
 int64_t rf_config_int(const rf_config *config, const char *key);
 double rf_config_number(const rf_config *config, const char *key);
@@ -61,7 +61,8 @@ char *rf_config_yaml(const rf_config *config);
 
 /**
  * Lists the keys in which two configurations differ and that may not change on resume, one
- * "key: old -> new" per line, into text (at most `bytes`, NUL-terminated). Returns their number. Local.
+ * "key: old -> new" per line, into text (at most `bytes`, NUL-terminated). Returns their number.
+ * Local.
  */
 int rf_config_differences(const rf_config *before, const rf_config *now, char *text, size_t bytes);
 

@@ -1,6 +1,6 @@
 /**
- * Counter-based random numbers: every draw is a function of (seed, stream, index) and of nothing else,
- * so no rank's draw depends on what it holds. Philox4x32-10 (Salmon et al. 2011, SC'11,
+ * Counter-based random numbers: every draw is a function of (seed, stream, index) and of nothing
+ * else, so no rank's draw depends on what it holds. Philox4x32-10 (Salmon et al. 2011, SC'11,
  * "Parallel random numbers: as easy as 1, 2, 3").
  */
 #ifndef RF_BASE_RNG_H

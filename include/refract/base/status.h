@@ -1,8 +1,8 @@
 /**
  * Failures and bugs.
  *
- * A failure (file, memory, bad input) is a status that travels up; its text is kept per thread until
- * the next failure. A bug aborts the whole job with rank, place and values.
+ * A failure (file, memory, bad input) is a status that travels up; its text is kept per thread
+ * until the next failure. A bug aborts the whole job with rank, place and values.
  */
 #ifndef RF_BASE_STATUS_H
 #define RF_BASE_STATUS_H
@@ -35,8 +35,7 @@ const char *rf_status_meaning(rf_status status);
  * Records a failure and returns its code: `return rf_fail(RF_INPUT, "...", ...)`.
  * The text reads `WHAT (WHERE). HINT` and ends without a line break. Local.
  */
-rf_status rf_fail(rf_status status, const char *format, ...)
-    __attribute__((format(printf, 2, 3)));
+rf_status rf_fail(rf_status status, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 /** The text of this thread's last failure ("" if none). Local; borrowed until the next failure. */
 const char *rf_status_message(void);
@@ -52,7 +51,7 @@ void rf_bug(const char *file, int line, const char *format, ...)
         if (rf_try_status != RF_OK) return rf_try_status;                                          \
     } while (0)
 
-/** A broken precondition is a bug: RF_ASSERT(cond, "format", values...). Stays in release builds. */
+/** A broken precondition is a bug: RF_ASSERT(cond, "format", values...). Release builds keep it. */
 #define RF_ASSERT(condition, ...)                                                                  \
     do {                                                                                           \
         if (!(condition)) rf_bug(__FILE__, __LINE__, __VA_ARGS__);                                 \

@@ -9,21 +9,22 @@
 #include "refract/base/status.h"
 
 /**
- * The status all ranks go on with: RF_OK when all succeeded, else code and text of the lowest failing
- * rank, everywhere. One integer allreduce on success. Collective over comm.
+ * The status all ranks go on with: RF_OK when all succeeded, else code and text of the lowest
+ * failing rank, everywhere. One integer allreduce on success. Collective over comm.
  */
 rf_status rf_agree(MPI_Comm comm, rf_status local);
 
 /** Runs a local step and returns from the collective function on every rank if any rank failed. */
 #define RF_TRY_ALL(comm, call)                                                                     \
     do {                                                                                           \
-        const rf_status rf_try_status = rf_agree((comm), (call));                                  \
-        if (rf_try_status != RF_OK) return rf_try_status;                                          \
+        const rf_status rf_try_local = (call);                                                     \
+        const rf_status rf_try_status = rf_agree((comm), rf_try_local);                            \
+        if (rf_try_local != RF_OK || rf_try_status != RF_OK) return rf_try_status;                 \
     } while (0)
 
 /**
- * Broadcasts a byte string made on `root`: on the others *bytes is allocated with malloc (NUL-terminated)
- * and owned by the caller. Collective over comm; RF_RESOURCES.
+ * Broadcasts a byte string made on `root`: on the others *bytes is allocated with malloc
+ * (NUL-terminated) and owned by the caller. Collective over comm; RF_RESOURCES.
  */
 rf_status rf_broadcast_bytes(MPI_Comm comm, int root, char **bytes, size_t *length);
 

@@ -19,9 +19,9 @@ typedef struct rf_grid {
 } rf_grid;
 
 /**
- * Splits `comm` into tensor-parallel groups of `tp` neighbours. Collective over comm; arguments equal
- * on all ranks. RF_RESOURCES where tp is not a power of two, exceeds `slices` or does not divide the
- * ranks; `slices` must be a power of two (the configuration has checked it).
+ * Splits `comm` into tensor-parallel groups of `tp` neighbours. Collective over comm; arguments
+ * equal on all ranks. RF_RESOURCES where tp is not a power of two, exceeds `slices` or does not
+ * divide the ranks; `slices` must be a power of two (the configuration has checked it).
  */
 rf_status rf_grid_create(rf_grid *grid, MPI_Comm comm, int tp, int slices);
 

@@ -3,8 +3,8 @@
  *
  * A sharded dimension of `units` units is cut once into S slices: slice i = units
  * [floor(i n / S), floor((i+1) n / S)), possibly empty. A rank holds one dense row-major array per
- * slice, its slices one after another in memory; a replicated tensor is one dense array. Nothing here
- * depends on the number of ranks except which slices a rank holds.
+ * slice, its slices one after another in memory; a replicated tensor is one dense array. Nothing
+ * here depends on the number of ranks except which slices a rank holds.
  */
 #ifndef RF_LINALG_TENSOR_H
 #define RF_LINALG_TENSOR_H
@@ -37,7 +37,7 @@ typedef struct rf_cut {
     int slices;
 } rf_cut;
 
-/** First item of slice i, and its number of items. rf_cut_begin(cut, slices) is the total. Local. */
+/** First item of slice i, and its number of items; rf_cut_begin(cut, slices) is all. Local. */
 int64_t rf_cut_begin(rf_cut cut, int slice);
 int64_t rf_cut_size(rf_cut cut, int slice);
 
@@ -67,13 +67,13 @@ int64_t rf_local_items(const rf_shape *shape, int slice_begin, int slice_end);
 int64_t rf_slice_offset(const rf_shape *shape, int slice_begin, int slice);
 
 /**
- * Global row-major index of item (row, col) of a slice: what initial values are a function of. Local.
+ * Global row-major index of item (row, col) of a slice: initial values are a function of it. Local.
  */
 int64_t rf_global_index(const rf_shape *shape, int slice, int64_t row, int64_t col);
 
 /**
  * Copies between the global row-major array and the local array of slices [begin, end), items of
- * `item` bytes. `scatter`: local <- its part of global. `gather`: its part of global <- local. Local.
+ * `item` bytes. scatter: local <- its part of global. gather: its part of global <- local. Local.
  */
 void rf_shape_scatter(void *local, const void *global, const rf_shape *shape, int slice_begin,
                       int slice_end, size_t item);
@@ -81,9 +81,9 @@ void rf_shape_gather(void *global, const void *local, const rf_shape *shape, int
                      int slice_end, size_t item);
 
 /**
- * Collects the global row-major array of `shape` on world rank `root` from the first replica's shards.
- * global [rows, cols] is written on root only (NULL elsewhere); local holds this rank's slices, items of
- * `item` bytes. Collective over the grid's world; RF_RESOURCES.
+ * Collects the global row-major array of `shape` on world rank `root` from the first replica's
+ * shards. global [rows, cols] is written on root only (NULL elsewhere); local holds this rank's
+ * slices, items of `item` bytes. Collective over the grid's world; RF_RESOURCES.
  */
 rf_status rf_tensor_collect(const rf_grid *grid, int root, void *global, const void *local,
                             const rf_shape *shape, size_t item);

@@ -12,24 +12,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "refract/base/dtype.h"
 #include "refract/base/real.h"
 #include "refract/base/status.h"
 #include "refract/comm/grid.h"
-
-/** Storage types of tensors in memory and in files. */
-typedef enum rf_dtype { RF_F32, RF_F64, RF_BF16, RF_F16, RF_I32, RF_I64, RF_U8 } rf_dtype;
-
-/** Bytes of one item. Local. */
-size_t rf_dtype_size(rf_dtype dtype);
-/** "f32", "bf16", ... Local. */
-const char *rf_dtype_name(rf_dtype dtype);
-
-/** The rf_dtype of rf_real in this build. */
-#ifdef RF_DOUBLE
-#define RF_DTYPE_REAL RF_F64
-#else
-#define RF_DTYPE_REAL RF_F32
-#endif
 
 /** How one dimension is cut: `units` units of `unit` items each, into `slices` slices. */
 typedef struct rf_cut {

@@ -24,6 +24,21 @@ rf_status rf_config_parse(rf_config **config, const char *text, size_t length, c
 void rf_config_destroy(rf_config **config);
 
 /**
+ * Rules that tie keys together (train.micro_tokens >= data.max_length, parallel.slices a power of
+ * two, epochs against steps, ...), and what follows from the configuration alone: `rslora` sets
+ * lora.use_rslora, `pissa` sets lora.init, train.steps sets train.epochs to 0, train.micro_tokens
+ * leaves `auto`. Of two keys that exclude each other one on the command line beats one in the file.
+ * Local; RF_USAGE.
+ */
+rf_status rf_config_check(rf_config *config);
+
+/** RF_USAGE when the key (which may be null) has no value. Local. */
+rf_status rf_config_require(const rf_config *config, const char *key);
+
+/** 1 when `name` is one of the names that `method` joins by '+'. Local. */
+int rf_config_has_method(const rf_config *config, const char *name);
+
+/**
  * Values by dotted path, e.g. "lora.r". The key must exist in the schema and have that type (else a
  * bug). Strings are borrowed from the configuration; NULL for null. A path is relative to the
  * working directory, as written. Local.
@@ -37,6 +52,12 @@ const char *rf_config_string(const rf_config *config, const char *key);
 int rf_config_is_auto(const rf_config *config, const char *key);
 /** 1 when the input file or an override set the key. Local. */
 int rf_config_is_set(const rf_config *config, const char *key);
+/** 1 when the key's value is the schema's default, whoever set it. Local. */
+int rf_config_is_default(const rf_config *config, const char *key);
+
+/** Number of keys, and key number `index` in schema order, from 0. Local. */
+int rf_config_key_count(void);
+const char *rf_config_key(int index);
 
 /** Lists (a scalar where a list may stand counts as a list of one) and free mappings. Local. */
 int rf_config_list_count(const rf_config *config, const char *key);

@@ -5,17 +5,7 @@
 #include <stdint.h>
 
 #include "refract/base/status.h"
-
-/** How rotary frequencies are stretched (transformers `rope_scaling` / `rope_parameters`). */
-typedef enum rf_rope_kind { RF_ROPE_DEFAULT, RF_ROPE_LINEAR, RF_ROPE_LLAMA3 } rf_rope_kind;
-
-typedef struct rf_rope {
-    rf_rope_kind kind;
-    double theta;
-    double factor; /**< linear, llama3 */
-    double low_freq_factor, high_freq_factor;
-    int64_t original_max_position; /**< llama3: C of the formula */
-} rf_rope;
+#include "refract/nn/rope.h"
 
 enum { RF_MAX_EOS = 8 };
 

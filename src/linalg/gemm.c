@@ -1,0 +1,79 @@
+#include "refract/linalg/gemm.h"
+
+#include <cblas.h>
+
+#include "refract/linalg/convert.h"
+
+void rf_gemm(rf_trans ta, rf_trans tb, int64_t m, int64_t n, int64_t k, rf_real alpha,
+             const rf_real *a, int64_t lda, const rf_real *b, int64_t ldb, rf_real beta, rf_real *c,
+             int64_t ldc)
+{
+    if (m == 0 || n == 0) return;
+    const CBLAS_TRANSPOSE op_a = ta == RF_T ? CblasTrans : CblasNoTrans;
+    const CBLAS_TRANSPOSE op_b = tb == RF_T ? CblasTrans : CblasNoTrans;
+#ifdef RF_DOUBLE
+    cblas_dgemm(CblasRowMajor, op_a, op_b, (int)m, (int)n, (int)k, alpha, a, (int)lda, b, (int)ldb,
+                beta, c, (int)ldc);
+#else
+    cblas_sgemm(CblasRowMajor, op_a, op_b, (int)m, (int)n, (int)k, alpha, a, (int)lda, b, (int)ldb,
+                beta, c, (int)ldc);
+#endif
+}
+
+void rf_gemm_naive(rf_trans ta, rf_trans tb, int64_t m, int64_t n, int64_t k, rf_real alpha,
+                   const rf_real *a, int64_t lda, const rf_real *b, int64_t ldb, rf_real beta,
+                   rf_real *c, int64_t ldc)
+{
+    for (int64_t i = 0; i < m; i++)
+        for (int64_t j = 0; j < n; j++) {
+            double sum = 0;
+            for (int64_t l = 0; l < k; l++)
+                sum += (double)(ta == RF_T ? a[l * lda + i] : a[i * lda + l]) *
+                       (double)(tb == RF_T ? b[j * ldb + l] : b[l * ldb + j]);
+            const double kept = beta == 0 ? 0 : (double)beta * (double)c[i * ldc + j];
+            c[i * ldc + j] = (rf_real)((double)alpha * sum + kept);
+        }
+}
+
+int64_t rf_weight_scratch(const rf_weight *weight, int64_t width)
+{
+    if (weight->dtype == RF_DTYPE_REAL) return 0;
+    return width * (weight->rows > weight->cols ? weight->rows : weight->cols);
+}
+
+static const char *item_at(const rf_weight *weight, int64_t row, int64_t col)
+{
+    const size_t item = rf_dtype_size(weight->dtype);
+    return (const char *)weight->data + (size_t)(row * weight->cols + col) * item;
+}
+
+void rf_weight_nt(rf_real *y, int64_t ldy, const rf_real *x, int64_t ldx, int64_t m,
+                  const rf_weight *weight, int64_t row, int64_t n, rf_real beta, rf_real *scratch)
+{
+    const int64_t k = weight->cols;
+    const void *tile = item_at(weight, row, 0);
+    if (weight->dtype != RF_DTYPE_REAL) {
+        rf_convert(scratch, RF_DTYPE_REAL, tile, weight->dtype, n * k);
+        tile = scratch;
+    }
+    rf_gemm(RF_N, RF_T, m, n, k, 1, x, ldx, tile, k, beta, y, ldy);
+}
+
+void rf_weight_nn(rf_real *y, int64_t ldy, const rf_real *x, int64_t ldx, int64_t m,
+                  const rf_weight *weight, int64_t col, int64_t n, rf_real beta, rf_real *scratch)
+{
+    const int64_t k = weight->rows;
+    if (weight->dtype == RF_DTYPE_REAL) {
+        rf_gemm(RF_N, RF_N, m, n, k, 1, x, ldx, (const rf_real *)weight->data + col, weight->cols,
+                beta, y, ldy);
+        return;
+    }
+    for (int64_t row = 0; row < k; row++)
+        rf_convert(scratch + row * n, RF_DTYPE_REAL, item_at(weight, row, col), weight->dtype, n);
+    rf_gemm(RF_N, RF_N, m, n, k, 1, x, ldx, scratch, n, beta, y, ldy);
+}
+
+void rf_blas_single_thread(void)
+{
+    openblas_set_num_threads(1);
+}

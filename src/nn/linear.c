@@ -1,0 +1,143 @@
+#include "refract/nn/linear.h"
+
+#include <mpi.h>
+#include <string.h>
+
+#include "linear_parts.h"
+
+enum { MAX_SLICES = 256 };
+
+static int64_t cut_cols(const rf_linear *linear, const rf_grid *grid)
+{
+    const rf_shape *shape = &linear->shape;
+    int64_t most = shape->cols;
+    if (shape->split == RF_COLS) {
+        most = 0;
+        for (int s = grid->slice_begin; s < grid->slice_end; s++)
+            if (rf_slice_cols(shape, s) > most) most = rf_slice_cols(shape, s);
+    }
+    return most;
+}
+
+static int64_t mask_items(const rf_linear *linear, const rf_grid *grid)
+{
+    const int64_t chunk = RF_TOKEN_CHUNK * cut_cols(linear, grid);
+    const int64_t tile = (int64_t)RF_TILE_ROWS * RF_TILE_COLS;
+    return chunk > tile ? chunk : tile;
+}
+
+static int64_t widen_items(const rf_linear *linear, const rf_grid *grid)
+{
+    int64_t most = 0;
+    for (int s = grid->slice_begin; s < grid->slice_end; s++) {
+        const rf_weight w = {.dtype = linear->dtype,
+                             .rows = rf_slice_rows(&linear->shape, s),
+                             .cols = rf_slice_cols(&linear->shape, s)};
+        const int64_t items = rf_weight_scratch(&w, RF_TILE_COLS);
+        if (items > most) most = items;
+    }
+    return most;
+}
+
+static int64_t aligned(int64_t reals)
+{
+    const int64_t line = RF_ARENA_ALIGN / (int64_t)sizeof(rf_real);
+    return (reals + line - 1) / line * line;
+}
+
+/* Leaves of a tile's sum: slices of this rank, or token chunks of the longest micro-batch. */
+enum { MAX_TILE_SLOTS = 16 };
+
+int64_t rf_linear_scratch(const rf_linear *linear, const rf_grid *grid)
+{
+    return MAX_TILE_SLOTS * aligned((int64_t)RF_TILE_ROWS * RF_TILE_COLS) +
+           aligned(mask_items(linear, grid)) + aligned(widen_items(linear, grid));
+}
+
+int64_t rf_linear_width(const rf_linear *linear, const rf_grid *grid)
+{
+    const rf_cut cut = linear->shape.cut;
+    return rf_cut_begin(cut, grid->slice_end) - rf_cut_begin(cut, grid->slice_begin);
+}
+
+slice_view linear_slice(const rf_linear *linear, const rf_grid *grid, int slice)
+{
+    const rf_shape *shape = &linear->shape;
+    const rf_lowrank *lowrank = linear->lowrank;
+    const int64_t offset = rf_slice_offset(shape, grid->slice_begin, slice);
+    const int64_t before =
+        rf_cut_begin(shape->cut, slice) - rf_cut_begin(shape->cut, grid->slice_begin);
+    const int column = shape->split == RF_ROWS;
+    const int64_t a_at = column || !lowrank ? 0 : lowrank->r * before;
+    const int64_t b_at = column && lowrank ? lowrank->r * before : 0;
+    slice_view view = {
+        .w = {.dtype = linear->dtype,
+              .data = (const char *)linear->w + (size_t)offset * rf_dtype_size(linear->dtype),
+              .rows = rf_slice_rows(shape, slice),
+              .cols = rf_slice_cols(shape, slice)},
+        .first_col = column ? 0 : rf_cut_begin(shape->cut, slice),
+        .before = before,
+        .width = rf_cut_size(shape->cut, slice),
+        .bias = linear->bias && column ? linear->bias + before : linear->bias,
+        .dbias = linear->dbias && column ? linear->dbias + before : linear->dbias,
+        .dw = linear->dw ? linear->dw + offset : NULL,
+    };
+    if (lowrank) {
+        view.a = lowrank->a + a_at;
+        view.b = lowrank->b + b_at;
+        view.da = lowrank->da ? lowrank->da + a_at : NULL;
+        view.db = lowrank->db ? lowrank->db + b_at : NULL;
+    }
+    return view;
+}
+
+void tile_scratch_mine(tile_scratch *scratch, const rf_linear_context *context,
+                       const rf_linear *linear, int64_t items, int64_t leaves)
+{
+    const int slots = rf_tree_slots(leaves, 1);
+    RF_ASSERT(slots <= MAX_TILE_SLOTS, "%lld leaves in one tile", (long long)leaves);
+    const int64_t need = rf_linear_scratch(linear, context->grid);
+    rf_arena arena = {.name = "tile",
+                      .base = (char *)rf_workspace_mine(&context->workspace, need),
+                      .size = (size_t)need * sizeof(rf_real)};
+    rf_tree_layout(&scratch->tree, &arena, items, slots);
+    scratch->mask = RF_TAKE(&arena, rf_real, mask_items(linear, context->grid));
+    scratch->widen = RF_TAKE(&arena, rf_real, widen_items(linear, context->grid));
+}
+
+int linear_drops(const rf_linear_context *context, const rf_linear *linear)
+{
+    return context->dropout && linear->lowrank && linear->lowrank->dropout > 0;
+}
+
+void tile_store(rf_real *out, int64_t ldo, const rf_real *tile, int64_t rows, int64_t cols)
+{
+    for (int64_t i = 0; i < rows; i++) {
+        if (tile)
+            memcpy(out + i * ldo, tile + i * cols, (size_t)cols * sizeof *out);
+        else
+            memset(out + i * ldo, 0, (size_t)cols * sizeof *out);
+    }
+}
+
+void tile_add_bias(rf_real *tile, int64_t ld, const rf_real *bias, int64_t rows, int64_t cols)
+{
+    for (int64_t i = 0; i < rows; i++) rf_add(tile + i * ld, bias, cols);
+}
+
+void linear_present(const rf_linear *linear, const rf_grid *grid, unsigned char *present)
+{
+    for (int s = 0; s < grid->slices; s++) present[s] = rf_cut_size(linear->shape.cut, s) > 0;
+}
+
+void reduce_exchange(rf_linear_context *context, const rf_linear *linear, int64_t items)
+{
+    if (context->grid->tp_size == 1) return;
+    unsigned char present[MAX_SLICES];
+    RF_ASSERT(context->grid->slices <= MAX_SLICES, "%d slices", context->grid->slices);
+    const double start = MPI_Wtime();
+    linear_present(linear, context->grid, present);
+    rf_collect_sum(context->collector, context->exchange, &context->exchange, items,
+                   context->grid->slices, present, context->exchange_scratch);
+    context->reduce_seconds += MPI_Wtime() - start;
+}

@@ -1,0 +1,65 @@
+/* What the passes of linear layers share; private to layer nn. */
+#ifndef RF_NN_LINEAR_PARTS_H
+#define RF_NN_LINEAR_PARTS_H
+
+#include "refract/linalg/tree.h"
+#include "refract/nn/linear.h"
+
+/* One slice of a layer: pointers into the local arrays, and where it stands in the whole. */
+typedef struct slice_view {
+    rf_weight w;       /* [rows, cols] */
+    int64_t first_col; /* global column of its first one (row-parallel) */
+    int64_t before;    /* local activation columns before it */
+    int64_t width;     /* its activation columns: rows (column-parallel) or cols (row-parallel) */
+    const rf_real *bias;
+    const rf_real *a, *b;
+    rf_real *da, *db, *dw, *dbias;
+} slice_view;
+
+slice_view linear_slice(const rf_linear *linear, const rf_grid *grid, int slice);
+
+/* This thread's scratch for one tile: a tree over `leaves` leaves of `items` reals, then `rest`. */
+typedef struct tile_scratch {
+    rf_tree tree;
+    rf_real *mask;  /* [RF_TOKEN_CHUNK, d_in] or [RF_TILE_ROWS, RF_TILE_COLS] */
+    rf_real *widen; /* for weights held in a narrower type */
+} tile_scratch;
+
+void tile_scratch_mine(tile_scratch *scratch, const rf_linear_context *context,
+                       const rf_linear *linear, int64_t items, int64_t leaves);
+
+/* 1 when this layer's adapter drops inputs in this pass. */
+int linear_drops(const rf_linear_context *context, const rf_linear *linear);
+
+/* Copies a dense tile [rows, cols] into a matrix of row stride ldo; zeros when the tile is NULL. */
+void tile_store(rf_real *out, int64_t ldo, const rf_real *tile, int64_t rows, int64_t cols);
+
+/* tile [rows, cols] (row stride ld) += bias [cols]. */
+void tile_add_bias(rf_real *tile, int64_t ld, const rf_real *bias, int64_t rows, int64_t cols);
+
+/*
+ * Gradient loops, called by all threads of a parallel region (work-sharing, no barrier at the end):
+ * out [m, n] = alpha a^T drop(b), a [tokens, m] (row stride lda), b [tokens, n] (ldb), token chunks as leaves.
+ * first_col >= 0: b is masked by the layer's dropout as global columns from first_col on.
+ */
+typedef struct token_product {
+    rf_real *out;
+    rf_real alpha;
+    const rf_real *a, *b;
+    int64_t lda, m, ldb, n, tokens, first_col;
+} token_product;
+
+void share_token_product(const rf_linear_context *context, const rf_linear *linear,
+                         const token_product *product);
+
+/* dbias [n] = sum over tokens of dy [tokens, n]. */
+void share_bias_gradient(const rf_linear_context *context, const rf_linear *linear, rf_real *dbias,
+                         const rf_real *dy, int64_t n, int64_t tokens);
+
+/* Which slices of the layer's cut dimension exist: present [grid->slices]. */
+void linear_present(const rf_linear *linear, const rf_grid *grid, unsigned char *present);
+
+/* Sums the exchange buffer over tp where there is more than one rank; keeps the time it took. */
+void reduce_exchange(rf_linear_context *context, const rf_linear *linear, int64_t items);
+
+#endif

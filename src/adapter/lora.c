@@ -1,4 +1,5 @@
-/* LoRA: y = x W^T + s (drop(x) A^T) B^T. Hu et al. 2021, arXiv:2106.09685, eq. 3 and section 4.1. */
+/* LoRA: y = x W^T + s (drop(x) A^T) B^T. Hu et al. 2021, arXiv:2106.09685, eq. 3 and section 4.1.
+ */
 #include "refract/adapter/adapter.h"
 
 #include <math.h>

@@ -16,6 +16,5 @@ const rf_adapter_kind *rf_adapter_find(const char *name)
 
 double rf_adapter_scaling(const rf_adapter_options *options)
 {
-    return options->alpha /
-           (options->use_rslora ? sqrt((double)options->r) : (double)options->r);
+    return options->alpha / (options->use_rslora ? sqrt((double)options->r) : (double)options->r);
 }

@@ -38,7 +38,7 @@ int64_t rf_part_begin(int64_t leaves, int part, int parts)
     return leaves * part / parts;
 }
 
-void rf_add(rf_real *restrict a, const rf_real *restrict b, int64_t n)
+static void add(rf_real *restrict a, const rf_real *restrict b, int64_t n)
 {
     for (int64_t i = 0; i < n; i++) a[i] += b[i];
 }
@@ -72,7 +72,7 @@ static rf_real *sum_node(const exchange *ex, int level, int64_t index)
     rf_real *left = sum_node(ex, level - 1, 2 * index);
     rf_real *right = sum_node(ex, level - 1, 2 * index + 1);
     if (!left || !right) return left ? left : right;
-    rf_add(left, right, ex->n);
+    add(left, right, ex->n);
     return left;
 }
 

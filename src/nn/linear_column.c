@@ -130,8 +130,8 @@ static void add_lowrank_gradient(rf_real *dx, int64_t ld, tile_scratch *scratch,
         if (!lr) continue;
         const int64_t d_in = linear->shape.cols;
         const int drops = linear_drops(context, linear);
-        rf_gemm(RF_N, RF_N, tile.rows, tile.cols, lr->r, lr->scaling, dxs + tile.row * lr->r,
-                lr->r, lr->a + tile.col, d_in, drops ? 0 : 1, drops ? scratch->mask : dx,
+        rf_gemm(RF_N, RF_N, tile.rows, tile.cols, lr->r, lr->scaling, dxs + tile.row * lr->r, lr->r,
+                lr->a + tile.col, d_in, drops ? 0 : 1, drops ? scratch->mask : dx,
                 drops ? tile.cols : ld);
         if (drops) {
             rf_dropout_apply(scratch->mask, tile.cols, scratch->mask, tile.cols, context->dropout,
@@ -171,8 +171,7 @@ static void share_input_gradient(const rf_linear_context *context, const rf_line
         tile_scratch_mine(&scratch, context, most, tile.rows * tile.cols,
                           grid->slice_end - grid->slice_begin);
         if (parts & DX_NODE)
-            tile_store(dx, d_in,
-                       input_gradient_node(&scratch, context, group, count, tokens, tile),
+            tile_store(dx, d_in, input_gradient_node(&scratch, context, group, count, tokens, tile),
                        tile.rows, tile.cols);
         if (parts & DX_LOWRANK)
             add_lowrank_gradient(dx, d_in, &scratch, context, group, count, dxs, tokens, tile);
@@ -193,24 +192,41 @@ static void share_own_gradients(const rf_linear_context *context, const rf_linea
         if (view.width == 0) continue;
         if (view.db)
             share_token_product(context, linear,
-                                &(token_product){.out = view.db, .alpha = 1, .a = dy,
-                                                 .lda = view.width, .m = view.width, .b = pass->xs,
-                                                 .ldb = lr->r, .n = lr->r, .tokens = tokens,
+                                &(token_product){.out = view.db,
+                                                 .alpha = 1,
+                                                 .a = dy,
+                                                 .lda = view.width,
+                                                 .m = view.width,
+                                                 .b = pass->xs,
+                                                 .ldb = lr->r,
+                                                 .n = lr->r,
+                                                 .tokens = tokens,
                                                  .first_col = -1});
         if (view.dw)
             share_token_product(context, linear,
-                                &(token_product){.out = view.dw, .alpha = 1, .a = dy,
-                                                 .lda = view.width, .m = view.width, .b = x,
-                                                 .ldb = d_in, .n = d_in, .tokens = tokens,
+                                &(token_product){.out = view.dw,
+                                                 .alpha = 1,
+                                                 .a = dy,
+                                                 .lda = view.width,
+                                                 .m = view.width,
+                                                 .b = x,
+                                                 .ldb = d_in,
+                                                 .n = d_in,
+                                                 .tokens = tokens,
                                                  .first_col = -1});
-        if (view.dbias)
-            share_bias_gradient(context, linear, view.dbias, dy, view.width, tokens);
+        if (view.dbias) share_bias_gradient(context, linear, view.dbias, dy, view.width, tokens);
     }
     if (lr && lr->da)
         share_token_product(context, linear,
-                            &(token_product){.out = lr->da, .alpha = lr->scaling, .a = dxs,
-                                             .lda = lr->r, .m = lr->r, .b = x, .ldb = d_in,
-                                             .n = d_in, .tokens = tokens,
+                            &(token_product){.out = lr->da,
+                                             .alpha = lr->scaling,
+                                             .a = dxs,
+                                             .lda = lr->r,
+                                             .m = lr->r,
+                                             .b = x,
+                                             .ldb = d_in,
+                                             .n = d_in,
+                                             .tokens = tokens,
                                              .first_col = linear_drops(context, linear) ? 0 : -1});
 }
 

@@ -3,6 +3,7 @@
 #define RF_NN_LINEAR_PARTS_H
 
 #include "refract/linalg/tree.h"
+#include "refract/linalg/vecmath.h"
 #include "refract/nn/linear.h"
 
 /* One slice of a layer: pointers into the local arrays, and where it stands in the whole. */
@@ -39,8 +40,9 @@ void tile_add_bias(rf_real *tile, int64_t ld, const rf_real *bias, int64_t rows,
 
 /*
  * Gradient loops, called by all threads of a parallel region (work-sharing, no barrier at the end):
- * out [m, n] = alpha a^T drop(b), a [tokens, m] (row stride lda), b [tokens, n] (ldb), token chunks as leaves.
- * first_col >= 0: b is masked by the layer's dropout as global columns from first_col on.
+ * out [m, n] = alpha a^T drop(b), a [tokens, m] (row stride lda), b [tokens, n] (ldb), token chunks
+ * as leaves. first_col >= 0: b is masked by the layer's dropout as global columns from first_col
+ * on.
  */
 typedef struct token_product {
     rf_real *out;

@@ -75,8 +75,8 @@ static void share_output(const rf_linear_context *context, const rf_linear *line
         tile_scratch_mine(&scratch, context, linear, tile.rows * tile.cols,
                           grid->slice_end - grid->slice_begin);
         if (parts & Y_NODE)
-            tile_store(y, d_out, output_node(&scratch, context, linear, x, tokens, tile),
-                       tile.rows, tile.cols);
+            tile_store(y, d_out, output_node(&scratch, context, linear, x, tokens, tile), tile.rows,
+                       tile.cols);
         if (!(parts & Y_REST)) continue;
         if (lr)
             rf_gemm(RF_N, RF_T, tile.rows, tile.cols, lr->r, 1, xs + tile.row * lr->r, lr->r,
@@ -141,8 +141,8 @@ static void share_input_gradient(const rf_linear_context *context, const rf_line
         rf_weight_nn(out, view.width, pass->dy + tile.row * d_out, d_out, tile.rows, &view.w,
                      tile.col, tile.cols, 0, scratch.widen);
         if (!lr) continue;
-        rf_gemm(RF_N, RF_N, tile.rows, tile.cols, lr->r, lr->scaling, dxs + tile.row * lr->r,
-                lr->r, view.a + tile.col, view.width, drops ? 0 : 1, drops ? scratch.mask : out,
+        rf_gemm(RF_N, RF_N, tile.rows, tile.cols, lr->r, lr->scaling, dxs + tile.row * lr->r, lr->r,
+                view.a + tile.col, view.width, drops ? 0 : 1, drops ? scratch.mask : out,
                 drops ? tile.cols : view.width);
         if (!drops) continue;
         rf_dropout_apply(scratch.mask, tile.cols, scratch.mask, tile.cols, context->dropout,
@@ -166,15 +166,28 @@ static void share_slice_gradients(const rf_linear_context *context, const rf_lin
     if (view.da)
         share_token_product(
             context, linear,
-            &(token_product){.out = view.da, .alpha = lr->scaling, .a = dxs, .lda = lr->r,
-                             .m = lr->r, .b = in, .ldb = view.width, .n = view.width,
+            &(token_product){.out = view.da,
+                             .alpha = lr->scaling,
+                             .a = dxs,
+                             .lda = lr->r,
+                             .m = lr->r,
+                             .b = in,
+                             .ldb = view.width,
+                             .n = view.width,
                              .tokens = tokens,
                              .first_col = linear_drops(context, linear) ? view.first_col : -1});
     if (view.dw)
         share_token_product(context, linear,
-                            &(token_product){.out = view.dw, .alpha = 1, .a = pass->dy,
-                                             .lda = d_out, .m = d_out, .b = in, .ldb = view.width,
-                                             .n = view.width, .tokens = tokens, .first_col = -1});
+                            &(token_product){.out = view.dw,
+                                             .alpha = 1,
+                                             .a = pass->dy,
+                                             .lda = d_out,
+                                             .m = d_out,
+                                             .b = in,
+                                             .ldb = view.width,
+                                             .n = view.width,
+                                             .tokens = tokens,
+                                             .first_col = -1});
 }
 
 void rf_row_backward(rf_linear_context *context, const rf_linear_pass *pass, rf_real *dx,
@@ -195,9 +208,15 @@ void rf_row_backward(rf_linear_context *context, const rf_linear_pass *pass, rf_
         }
         if (lr && lr->db)
             share_token_product(context, linear,
-                                &(token_product){.out = lr->db, .alpha = 1, .a = pass->dy,
-                                                 .lda = d_out, .m = d_out, .b = pass->xs,
-                                                 .ldb = lr->r, .n = lr->r, .tokens = tokens,
+                                &(token_product){.out = lr->db,
+                                                 .alpha = 1,
+                                                 .a = pass->dy,
+                                                 .lda = d_out,
+                                                 .m = d_out,
+                                                 .b = pass->xs,
+                                                 .ldb = lr->r,
+                                                 .n = lr->r,
+                                                 .tokens = tokens,
                                                  .first_col = -1});
         if (linear->dbias)
             share_bias_gradient(context, linear, linear->dbias, pass->dy, d_out, tokens);

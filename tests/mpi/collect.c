@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "refract/comm/collect.h"
+#include "refract/linalg/vecmath.h"
 
 enum { NUMBERS = 37, MAX_LEAVES = 23 };
 

@@ -1,9 +1,9 @@
 /**
  * Adapters of one linear layer: what a kind adds to y = x W^T, and the registry of kinds.
  *
- * Every low-rank kind reaches the kernels as an rf_lowrank: y += s (drop(x) A^T) B^T. The kind says which
- * tensors it trains, how they start and how they are bound to that view; the kernels of layer nn never
- * name a kind.
+ * Every low-rank kind reaches the kernels as an rf_lowrank: y += s (drop(x) A^T) B^T. The kind says
+ * which tensors it trains, how they start and how they are bound to that view; the kernels of layer
+ * nn never name a kind.
  */
 #ifndef RF_ADAPTER_ADAPTER_H
 #define RF_ADAPTER_ADAPTER_H
@@ -17,12 +17,12 @@
 /** A low-rank update as the kernels see it; all arrays are borrowed. */
 typedef struct rf_lowrank {
     int64_t r;
-    rf_real scaling;   /**< s = alpha / r, or alpha / sqrt(r) */
-    const rf_real *a;  /**< A [r, d_in]: columns cut like the input of a row-parallel layer */
-    const rf_real *b;  /**< B [d_out, r]: rows cut like the output of a column-parallel layer */
-    rf_real *da, *db;  /**< gradients, same shapes; written, not added to */
-    double dropout;    /**< probability, on the adapter's input */
-    uint64_t stream;   /**< of the module, for dropout */
+    rf_real scaling;  /**< s = alpha / r, or alpha / sqrt(r) */
+    const rf_real *a; /**< A [r, d_in]: columns cut like the input of a row-parallel layer */
+    const rf_real *b; /**< B [d_out, r]: rows cut like the output of a column-parallel layer */
+    rf_real *da, *db; /**< gradients, same shapes; written, not added to */
+    double dropout;   /**< probability, on the adapter's input */
+    uint64_t stream;  /**< of the module, for dropout */
 } rf_lowrank;
 
 /** What the user asks of one module. */
@@ -45,7 +45,8 @@ typedef struct rf_adapter_tensor {
 typedef struct rf_adapter_kind {
     const char *name;
     const char *paper;
-    /** Tensors for a weight [d_out, d_in] of the given shape and cut; returns their number. Local. */
+    /** Tensors for a weight [d_out, d_in] of the given shape and cut; returns their number. Local.
+     */
     int (*tensors)(const rf_shape *weight, const rf_adapter_options *options,
                    rf_adapter_tensor tensors[RF_ADAPTER_TENSORS]);
     /** Binds values and gradients (in the order of `tensors`) to the kernels' view. Local. */

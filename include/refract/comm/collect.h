@@ -61,9 +61,6 @@ int64_t rf_collect_scratch(const rf_collector *collector, int64_t n, int64_t lea
 void rf_collect_sum(rf_collector *collector, rf_real *sum, rf_real *const *nodes, int64_t n,
                     int64_t leaves, const unsigned char *present, rf_real *scratch);
 
-/** Adds b to a, element by element: the one addition of the tree. Local. */
-void rf_add(rf_real *restrict a, const rf_real *restrict b, int64_t n);
-
 /**
  * Sum of doubles held by parts of the leaves: local [own leaves] -> every rank gets all values in
  * leaf order in all [leaves]. Collective over the collector's communicator.

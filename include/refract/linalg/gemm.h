@@ -1,6 +1,6 @@
 /**
- * Dense products of rf_real matrices, row-major, each one single-threaded BLAS call: the same operands
- * and shape give the same bits wherever and in whichever thread they are made.
+ * Dense products of rf_real matrices, row-major, each one single-threaded BLAS call: the same
+ * operands and shape give the same bits wherever and in whichever thread they are made.
  */
 #ifndef RF_LINALG_GEMM_H
 #define RF_LINALG_GEMM_H
@@ -13,8 +13,8 @@
 typedef enum rf_trans { RF_N, RF_T } rf_trans;
 
 /**
- * C [m, n] = alpha op(A) op(B) + beta C, op(A) [m, k], op(B) [k, n]; lda, ldb, ldc are the row strides
- * of the arrays as they lie in memory. Empty products set C to beta C. Local; cannot fail.
+ * C [m, n] = alpha op(A) op(B) + beta C, op(A) [m, k], op(B) [k, n]; lda, ldb, ldc are the row
+ * strides of the arrays as they lie in memory. Empty products set C to beta C. Local; cannot fail.
  */
 void rf_gemm(rf_trans ta, rf_trans tb, int64_t m, int64_t n, int64_t k, rf_real alpha,
              const rf_real *a, int64_t lda, const rf_real *b, int64_t ldb, rf_real beta, rf_real *c,
@@ -25,7 +25,8 @@ void rf_gemm_naive(rf_trans ta, rf_trans tb, int64_t m, int64_t n, int64_t k, rf
                    const rf_real *a, int64_t lda, const rf_real *b, int64_t ldb, rf_real beta,
                    rf_real *c, int64_t ldc);
 
-/** A dense weight slice [rows, cols] as it is held: rf_real or a narrower type, widened tile by tile. */
+/** A dense weight slice [rows, cols] as it is held: rf_real or a narrower type, widened tile by
+ * tile. */
 typedef struct rf_weight {
     rf_dtype dtype;
     const void *data; /**< borrowed */
@@ -43,7 +44,8 @@ void rf_weight_nt(rf_real *y, int64_t ldy, const rf_real *x, int64_t ldx, int64_
 void rf_weight_nn(rf_real *y, int64_t ldy, const rf_real *x, int64_t ldx, int64_t m,
                   const rf_weight *weight, int64_t col, int64_t n, rf_real beta, rf_real *scratch);
 
-/** Settles the BLAS on one thread; called once at start, before the OpenMP threads are set. Local. */
+/** Settles the BLAS on one thread; called once at start, before the OpenMP threads are set. Local.
+ */
 void rf_blas_single_thread(void);
 
 #endif

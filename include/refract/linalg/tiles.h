@@ -1,6 +1,6 @@
 /**
- * Tiles and per-thread scratch. OpenMP threads share out fixed tiles whose shape comes from the problem,
- * never from the number of threads.
+ * Tiles and per-thread scratch. OpenMP threads share out fixed tiles whose shape comes from the
+ * problem, never from the number of threads.
  */
 #ifndef RF_LINALG_TILES_H
 #define RF_LINALG_TILES_H
@@ -12,7 +12,7 @@
 #include "refract/linalg/tree.h"
 
 enum {
-    RF_TILE_ROWS = 512,  /**< tokens of a tile, at most */
+    RF_TILE_ROWS = 512, /**< tokens of a tile, at most */
     RF_TILE_COLS = 96   /**< features of a tile, at most */
 };
 

@@ -3,8 +3,8 @@
 
 Makes all that the quick start trains on, from nothing but a seed and Python's standard library:
 
-  pretrain.jsonl, pretrain-eval.jsonl   word problems of adding and taking away, answered "14 + 9 = 23."
-  shifted.jsonl, shifted-eval.jsonl     problems of comparing, worded and answered otherwise: "Answer: 5 more"
+  pretrain.jsonl, pretrain-eval.jsonl   word problems of adding and taking away, with the working as the answer
+  shifted.jsonl, shifted-eval.jsonl     problems of comparing, worded and answered otherwise
   config.json                           a LLaMA of some 900 thousand weights
   tokenizer.json, tokenizer_config.json byte-level BPE trained on the corpus; a token per digit
 
@@ -48,23 +48,25 @@ def add(a, b):
             f"so {a + b}.")
 
 
+def subtract(a, b):
+    """The two steps of a - b: ones, with what they borrow, then tens."""
+    borrow = int(a % 10 < b % 10)
+    return f"{10 * borrow + a % 10:02}-{b % 10}={(a - b) % 10}, {a // 10}-{b // 10}-{borrow}={(a - b) // 10}"
+
+
 def take(a, b):
     """The working of a - b: 23-09: 13-9=4, 2-0-1=1, so 14."""
-    borrow = int(a % 10 < b % 10)
-    return (f" {a:02}-{b:02}: {10 * borrow + a % 10:02}-{b % 10}={(a - b) % 10}, "
-            f"{a // 10}-{b // 10}-{borrow}={(a - b) // 10}, so {a - b}.")
+    return f" {a:02}-{b:02}: {subtract(a, b)}, so {a - b}."
 
 
 def compare(a, b):
-    """The same difference counted up from the smaller: from 09 to 23, 9 to 13 is 4, 0 and 1 to 2 is 1, gap 14"""
-    borrow = int(a % 10 < b % 10)
-    return (f" from {b:02} to {a:02}, {b % 10} to {10 * borrow + a % 10:02} is {(a - b) % 10}, "
-            f"{b // 10} and {borrow} to {a // 10} is {(a - b) // 10}, gap {a - b}")
+    """The same in other words: from 09 to 23; 13-9=4, 2-0-1=1; the gap is 14"""
+    return f" from {b:02} to {a:02}; {subtract(a, b)}; the gap is {a - b}"
 
 
 TASKS = {
     "pretrain": (("{}\nSolution:", add, ADD), ("{}\nSolution:", take, TAKE)),
-    "shifted": (("Problem: {}\nAnswer:", compare, COMPARE),),
+    "shifted": (("Problem: {} Answer:", compare, COMPARE),),
 }
 
 END = "<|endoftext|>"

@@ -78,10 +78,10 @@ class Corpus(unittest.TestCase):
     def test_shifted_answers__follow_from_the_question(self):
         for one in self.problems["shifted.jsonl"] + self.problems["shifted-eval.jsonl"]:
             a, b = numbers(one["prompt"])
-            self.assertRegex(one["completion"], rf" gap {abs(a - b)}$")
+            self.assertRegex(one["completion"], rf" the gap is {abs(a - b)}$")
 
     def test_workings__are_right_step_by_step(self):
-        for one in self.problems["pretrain.jsonl"]:
+        for one in self.problems["pretrain.jsonl"] + self.problems["shifted.jsonl"]:
             ones, tens = re.findall(r"([\d+-]+)=(\d+)", one["completion"])
             for terms, result in (ones, tens):
                 signs = re.sub(r"\b0(\d)", r"\1", terms)
@@ -91,7 +91,7 @@ class Corpus(unittest.TestCase):
     def test_worked_examples__are_those_of_the_documentation(self):
         self.assertEqual(corpus.add(14, 9), " 14+09: 4+9=13, 1+0+1=2, so 23.")
         self.assertEqual(corpus.take(23, 9), " 23-09: 13-9=4, 2-0-1=1, so 14.")
-        self.assertEqual(corpus.compare(23, 9), " from 09 to 23, 9 to 13 is 4, 0 and 1 to 2 is 1, gap 14")
+        self.assertEqual(corpus.compare(23, 9), " from 09 to 23; 13-9=4, 2-0-1=1; the gap is 14")
 
     def test_no_text__stands_twice(self):
         prompts = [one["prompt"] for name in FILES for one in self.problems[name]]

@@ -193,13 +193,26 @@ int rf_config_differences(const rf_config *before, const rf_config *now, char *t
     return count;
 }
 
+static void print_entry(FILE *out, const rf_config_entry *entry)
+{
+    char wanted[512];
+    rf_config_entry_describe(entry, wanted, sizeof wanted);
+    fprintf(out, "%s: %s\n    %s\n    %s%s\n", entry->key, entry->standard, entry->help, wanted,
+            entry->flags & RF_CONFIG_RESUMABLE ? "; may change on resume" : "");
+}
+
 void rf_config_print_schema(FILE *out)
 {
+    for (int i = 0; i < rf_config_schema_count; i++) print_entry(out, &rf_config_schema[i]);
+}
+
+void rf_config_print_section(FILE *out, const char *section)
+{
+    const size_t length = strlen(section);
     for (int i = 0; i < rf_config_schema_count; i++) {
-        const rf_config_entry *entry = &rf_config_schema[i];
-        char wanted[512];
-        rf_config_entry_describe(entry, wanted, sizeof wanted);
-        fprintf(out, "%s: %s\n    %s\n    %s%s\n", entry->key, entry->standard, entry->help, wanted,
-                entry->flags & RF_CONFIG_RESUMABLE ? "; may change on resume" : "");
+        const char *key = rf_config_schema[i].key;
+        if (section_length(key) == length && strncmp(key, section, length) == 0)
+            fprintf(out, "  %s: %s  # %s\n", key, rf_config_schema[i].standard,
+                    rf_config_schema[i].help);
     }
 }

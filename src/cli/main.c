@@ -1,16 +1,87 @@
-#include "refract/cli/cli.h"
-
-#include <mpi.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
-#include "rf_version.h"
+#include "cli_internal.h"
+#include "refract/base/nearest.h"
+#include "refract/base/stop.h"
+#include "refract/cli/cli.h"
+#include "refract/comm/agree.h"
+
+static const rf_command commands[] = {
+    {"config", "check an input file and print the effective configuration", rf_cli_config},
+    {"methods", "every method, its paper, its keys, what it combines with", rf_cli_methods},
+};
+enum { COMMANDS = sizeof commands / sizeof commands[0] };
+
+static void print_help(const rf_cli *cli)
+{
+    if (cli->rank != 0) return;
+    printf("Usage: refract COMMAND ...\n\n"
+           "Fine-tunes transformer language models with LoRA-family adapters on MPI clusters:\n"
+           "the same input gives the same bits on any number of ranks and threads.\n\n"
+           "Commands:\n");
+    for (int i = 0; i < COMMANDS; i++)
+        printf("  %-12s %s\n", commands[i].name, commands[i].summary);
+    printf("\nrefract COMMAND --help tells more about each; refract --version what it was built "
+           "from.\n"
+           "Runs alone (one rank) or under mpirun or srun --mpi=pmix.\n"
+           "Exit codes: 0 done, 1 bug, 2 usage or configuration, 3 input file, 4 resources,\n"
+           "5 non-finite numbers, 6 writing failed, 7 run folder in use or of another run,\n"
+           "75 stopped with all state saved (run the same command again).\n");
+}
+
+static rf_status unknown_command(const char *name)
+{
+    rf_nearest search = rf_nearest_start(name);
+    for (int i = 0; i < COMMANDS; i++) rf_nearest_offer(&search, commands[i].name);
+    if (search.best)
+        return rf_fail(RF_USAGE, "unknown command '%s' (command line). Did you mean '%s'?", name,
+                       search.best);
+    return rf_fail(RF_USAGE, "unknown command '%s' (command line). See refract --help", name);
+}
+
+static rf_status run(rf_cli *cli, int argc, char **argv)
+{
+    const char *name = argc > 1 ? argv[1] : NULL;
+    if (!name) return rf_fail(RF_USAGE, "no command (command line). See refract --help");
+    if (strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0) {
+        print_help(cli);
+        return RF_OK;
+    }
+    if (strcmp(name, "--version") == 0) {
+        rf_cli_version(cli);
+        return RF_OK;
+    }
+    for (int i = 0; i < COMMANDS; i++) {
+        if (strcmp(commands[i].name, name) != 0) continue;
+        RF_TRY(rf_cli_start(cli));
+        return commands[i].run(cli, argc - 1, argv + 1);
+    }
+    return unknown_command(name);
+}
+
+static void tell(const rf_cli *cli, rf_status status)
+{
+    fflush(stdout);
+    if (status == RF_OK || cli->rank != 0 || cli->is_mute) return;
+    const char *kind = status == RF_STOPPED ? "" : "error: ";
+    fprintf(stderr, "refract: %s%s\n", kind, rf_status_message());
+}
 
 int rf_cli_main(int argc, char **argv)
 {
-    MPI_Init(&argc, &argv);
-    if (argc > 1 && strcmp(argv[1], "--version") == 0)
-        printf("refract %s (%s)\n", RF_VERSION, RF_GIT_COMMIT);
+    rf_cli cli = {.world = MPI_COMM_WORLD, .start = rf_clock_seconds()};
+    int level = 0;
+    /* Started alone, Open MPI would start a daemon beside us, for calls that are never made here. */
+    setenv("OMPI_MCA_ess_singleton_isolated", "1", 0);
+    MPI_Init_thread(&argc, &argv, MPI_THREAD_FUNNELED, &level);
+    MPI_Comm_rank(cli.world, &cli.rank);
+    MPI_Comm_size(cli.world, &cli.size);
+    cli.log = rf_log_start(cli.rank);
+    const rf_status status = rf_agree(cli.world, run(&cli, argc, argv));
+    rf_log_stop(&cli.log);
+    tell(&cli, status);
     MPI_Finalize();
-    return 0;
+    return (int)status;
 }

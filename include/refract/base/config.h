@@ -89,5 +89,7 @@ int rf_config_differences(const rf_config *before, const rf_config *now, char *t
 
 /** Every key with type, default, range and help, for --help and the documentation. Local. */
 void rf_config_print_schema(FILE *out);
+/** The keys of one section with default and help, one per line. Local. */
+void rf_config_print_section(FILE *out, const char *section);
 
 #endif

@@ -1,0 +1,51 @@
+#include <stdlib.h>
+#include <string.h>
+
+#include "cli_internal.h"
+#include "refract/base/file.h"
+#include "refract/comm/agree.h"
+#include "refract/method/registry.h"
+
+enum { LONGEST_INPUT = 1 << 24 };
+
+static rf_status read_on_root(const rf_cli *cli, const char *path, char **text, size_t *length)
+{
+    if (cli->rank != 0) return RF_OK;
+    return rf_file_read(text, length, path, LONGEST_INPUT);
+}
+
+static rf_status parse(rf_config **config, const rf_cli_arguments *arguments, const char *text,
+                       size_t length)
+{
+    const char *const *overrides = (const char *const *)(arguments->items + 1);
+    RF_TRY(rf_config_parse(config, text, length, arguments->items[0], overrides,
+                           arguments->count - 1));
+    RF_TRY(rf_methods_check(*config));
+    return rf_config_check(*config);
+}
+
+static void warn_of_unread_keys(rf_cli *cli, const rf_config *config)
+{
+    char keys[1024];
+    if (cli->rank != 0 || rf_methods_unread_keys(config, keys, sizeof keys) == 0) return;
+    char *rest = NULL;
+    for (char *key = strtok_r(keys, "\n", &rest); key; key = strtok_r(NULL, "\n", &rest))
+        rf_log_warning(&cli->log, "method '%s' does not read %s",
+                       rf_config_string(config, "method"), key);
+}
+
+rf_status rf_cli_load_config(rf_cli *cli, const rf_cli_arguments *arguments, rf_config **config)
+{
+    *config = NULL;
+    char *text = NULL;
+    size_t length = 0;
+    RF_TRY_ALL(cli->world, read_on_root(cli, arguments->items[0], &text, &length));
+    rf_status status = rf_broadcast_bytes(cli->world, 0, &text, &length);
+    if (status == RF_OK) status = rf_agree(cli->world, parse(config, arguments, text, length));
+    free(text);
+    if (status == RF_OK)
+        warn_of_unread_keys(cli, *config);
+    else
+        rf_config_destroy(config);
+    return status;
+}

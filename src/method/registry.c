@@ -1,0 +1,127 @@
+#include "refract/method/registry.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "refract/base/nearest.h"
+
+/* name, paper, summary, sections, partners; in alphabetical order */
+static const rf_method_entry methods[] = {
+    {"full", "", "every weight of the model is trained, without adapters", "", ""},
+    {"lora", "Hu et al. 2021, arXiv:2106.09685", "y = W x + (alpha / r) B A x with W frozen",
+     "lora", "rslora"},
+    {"rslora", "Kalajdzievski 2023, arXiv:2312.03732", "lora with the scale alpha / sqrt(r)",
+     "lora", "lora"},
+};
+enum { METHODS = sizeof methods / sizeof methods[0], NAME_BYTES = 64 };
+
+int rf_method_count(void)
+{
+    return METHODS;
+}
+
+const rf_method_entry *rf_method_at(int index)
+{
+    RF_ASSERT(index >= 0 && index < METHODS, "no method number %d", index);
+    return &methods[index];
+}
+
+const rf_method_entry *rf_method_find(const char *name)
+{
+    for (int i = 0; i < METHODS; i++)
+        if (strcmp(methods[i].name, name) == 0) return &methods[i];
+    return NULL;
+}
+
+/* Is `word` one of the words of `list`, which `separator` divides? */
+static int has_word(const char *list, char separator, const char *word)
+{
+    const size_t length = strlen(word);
+    while (*list) {
+        const char *end = strchrnul(list, separator);
+        if ((size_t)(end - list) == length && strncmp(list, word, length) == 0) return 1;
+        list = *end ? end + 1 : end;
+    }
+    return 0;
+}
+
+int rf_method_joins(const rf_method_entry *a, const rf_method_entry *b)
+{
+    return has_word(a->partners, ' ', b->name) || has_word(b->partners, ' ', a->name);
+}
+
+static rf_status unknown(const rf_config *config, const char *name)
+{
+    rf_nearest search = rf_nearest_start(name);
+    for (int i = 0; i < METHODS; i++) rf_nearest_offer(&search, methods[i].name);
+    const char *where = rf_config_where(config, "method");
+    if (!search.best)
+        return rf_fail(RF_USAGE, "unknown method '%s' (%s). See refract methods", name, where);
+    return rf_fail(RF_USAGE, "unknown method '%s' (%s). Did you mean '%s'?", name, where,
+                   search.best);
+}
+
+static rf_status check_pairs(const rf_config *config, const rf_method_entry *const *chosen,
+                             int count)
+{
+    const rf_method_entry *last = chosen[count - 1];
+    const char *where = rf_config_where(config, "method");
+    for (int i = 0; i < count - 1; i++) {
+        if (chosen[i] == last)
+            return rf_fail(RF_USAGE, "method '%s' is named twice (%s). Keep one", last->name,
+                           where);
+        if (!rf_method_joins(chosen[i], last))
+            return rf_fail(
+                RF_USAGE,
+                "methods '%s' and '%s' cannot be joined (%s). See refract methods for what "
+                "combines",
+                chosen[i]->name, last->name, where);
+    }
+    return RF_OK;
+}
+
+rf_status rf_methods_check(const rf_config *config)
+{
+    const rf_method_entry *chosen[METHODS + 1];
+    int count = 0;
+    const char *at = rf_config_string(config, "method");
+    for (;;) {
+        char name[NAME_BYTES];
+        const size_t span = strcspn(at, "+");
+        snprintf(name, sizeof name, "%.*s", span < NAME_BYTES ? (int)span : NAME_BYTES - 1, at);
+        chosen[count] = rf_method_find(name);
+        if (!chosen[count]) return unknown(config, name);
+        RF_TRY(check_pairs(config, chosen, ++count));
+        if (!at[span]) return RF_OK;
+        at += span + 1;
+    }
+}
+
+static int section_has_reader(const rf_config *config, const char *section, int chosen_only)
+{
+    for (int i = 0; i < METHODS; i++)
+        if (has_word(methods[i].sections, ' ', section) &&
+            (!chosen_only || rf_config_has_method(config, methods[i].name)))
+            return 1;
+    return 0;
+}
+
+int rf_methods_unread_keys(const rf_config *config, char *text, size_t bytes)
+{
+    int count = 0;
+    size_t used = 0;
+    if (bytes) text[0] = '\0';
+    for (int i = 0; i < rf_config_key_count(); i++) {
+        const char *key = rf_config_key(i);
+        char section[NAME_BYTES];
+        snprintf(section, sizeof section, "%.*s", (int)strcspn(key, "."), key);
+        if (!section_has_reader(config, section, 0) || section_has_reader(config, section, 1) ||
+            !rf_config_is_set(config, key) || rf_config_is_default(config, key))
+            continue;
+        if (used < bytes)
+            used += (size_t)snprintf(text + used, bytes - used, "%s%s (%s)", count ? "\n" : "", key,
+                                     rf_config_where(config, key));
+        count++;
+    }
+    return count;
+}

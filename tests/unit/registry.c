@@ -1,0 +1,62 @@
+#include "rf_test.h"
+
+#include <string.h>
+
+#include "refract/method/registry.h"
+
+static rf_status check(const char *text)
+{
+    rf_config *config = NULL;
+    assert_ok(rf_config_parse(&config, text, strlen(text), "a.yaml", NULL, 0));
+    const rf_status status = rf_methods_check(config);
+    rf_config_destroy(&config);
+    return status;
+}
+
+static void every_entry__is_complete_and_in_order(void **state)
+{
+    (void)state;
+    for (int i = 0; i < rf_method_count(); i++) {
+        const rf_method_entry *entry = rf_method_at(i);
+        assert_ptr_equal(rf_method_find(entry->name), entry);
+        assert_true(entry->summary[0] && entry->paper && entry->sections && entry->partners);
+        assert_true(i == 0 || strcmp(rf_method_at(i - 1)->name, entry->name) < 0);
+    }
+    assert_null(rf_method_find("lor"));
+}
+
+static void names__must_exist_and_join(void **state)
+{
+    (void)state;
+    assert_ok(check("method: lora"));
+    assert_ok(check("method: lora+rslora"));
+    assert_status(check("method: lorra"), RF_USAGE);
+    assert_message_has("unknown method 'lorra' (a.yaml, line 1). Did you mean 'lora'?");
+    assert_status(check("method: lora+"), RF_USAGE);
+    assert_message_has("unknown method ''");
+    assert_status(check("method: rslora+full"), RF_USAGE);
+    assert_message_has("'rslora' and 'full' cannot be joined");
+    assert_status(check("method: lora+rslora+lora"), RF_USAGE);
+    assert_message_has("'lora' is named twice");
+}
+
+static void unread_keys__are_those_set_away_from_defaults(void **state)
+{
+    (void)state;
+    const char *input = "method: full\nlora: {r: 8, alpha: 32}\ntrain: {seed: 1}\n";
+    rf_config *config = NULL;
+    char text[256];
+    assert_ok(rf_config_parse(&config, input, strlen(input), "a.yaml", NULL, 0));
+    assert_int_equal(rf_methods_unread_keys(config, text, sizeof text), 1);
+    assert_string_equal(text, "lora.r (a.yaml, line 2)");
+    rf_config_resolve_string(config, "method", "lora");
+    assert_int_equal(rf_methods_unread_keys(config, text, sizeof text), 0);
+    rf_config_destroy(&config);
+}
+
+static const struct CMUnitTest registry[] = {
+    cmocka_unit_test(every_entry__is_complete_and_in_order),
+    cmocka_unit_test(names__must_exist_and_join),
+    cmocka_unit_test(unread_keys__are_those_set_away_from_defaults),
+};
+RF_TEST_MAIN(registry)

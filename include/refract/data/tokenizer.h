@@ -1,6 +1,6 @@
 /**
- * Tokenisers as `tokenizer.json` describes them (BPE, byte-level or SentencePiece style): text to ids
- * and back. Read-only once made; may be used by several threads.
+ * Tokenisers as `tokenizer.json` describes them (BPE, byte-level or SentencePiece style): text to
+ * ids and back. Read-only once made; may be used by several threads.
  */
 #ifndef RF_DATA_TOKENIZER_H
 #define RF_DATA_TOKENIZER_H
@@ -23,8 +23,8 @@ rf_status rf_ids_append(rf_ids *list, const int32_t *ids, int64_t count);
 
 /**
  * Reads `path`: a tokenizer.json or the folder that holds one, with tokenizer_config.json and
- * special_tokens_map.json beside it where they exist. The caller owns *tokenizer. Local; RF_INPUT names the
- * file and what in it is not understood.
+ * special_tokens_map.json beside it where they exist. The caller owns *tokenizer. Local; RF_INPUT
+ * names the file and what in it is not understood.
  */
 rf_status rf_tokenizer_load(rf_tokenizer **tokenizer, const char *path);
 /** The same from JSON text already in memory (`name` for messages); config_json may be NULL. */
@@ -41,8 +41,9 @@ rf_status rf_tokenizer_encode(const rf_tokenizer *tokenizer, const char *text, s
                               int special, rf_ids *out);
 
 /**
- * Text of ids, NUL-terminated, malloc'ed, owned by the caller; *length without the NUL (may be NULL).
- * `skip_special`: 1 leaves special tokens out. Local; RF_INPUT for an id outside the vocabulary.
+ * Text of ids, NUL-terminated, malloc'ed, owned by the caller; *length without the NUL (may be
+ * NULL). `skip_special`: 1 leaves special tokens out. Local; RF_INPUT for an id outside the
+ * vocabulary.
  */
 rf_status rf_tokenizer_decode(const rf_tokenizer *tokenizer, const int32_t *ids, int64_t count,
                               int skip_special, char **text, size_t *length);

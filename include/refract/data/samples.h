@@ -1,6 +1,6 @@
 /**
- * Samples: token ids with labels, laid end to end, held by every rank; and the account of every input
- * row (used, truncated, skipped).
+ * Samples: token ids with labels, laid end to end, held by every rank; and the account of every
+ * input row (used, truncated, skipped).
  */
 #ifndef RF_DATA_SAMPLES_H
 #define RF_DATA_SAMPLES_H
@@ -16,17 +16,17 @@ enum { RF_NO_LABEL = -100 };
 
 /** What became of the input rows. */
 typedef struct rf_account {
-    int64_t rows;           /**< read */
-    int64_t used;           /**< samples kept, truncated ones included */
-    int64_t truncated;      /**< kept, but cut to max_length */
-    int64_t tokens_lost;    /**< cut off by truncation */
-    int64_t skipped_empty;  /**< no tokens, or no label left to predict */
-    int64_t skipped_limit;  /**< beyond data.max_samples */
+    int64_t rows;          /**< read */
+    int64_t used;          /**< samples kept, truncated ones included */
+    int64_t truncated;     /**< kept, but cut to max_length */
+    int64_t tokens_lost;   /**< cut off by truncation */
+    int64_t skipped_empty; /**< no tokens, or no label left to predict */
+    int64_t skipped_limit; /**< beyond data.max_samples */
 } rf_account;
 
 /**
- * Sample i has tokens ids[offset[i] .. offset[i+1]), and labels beside them: label j is the token to be
- * predicted at j (from j-1), RF_NO_LABEL = none. Label 0 of a sample is never counted.
+ * Sample i has tokens ids[offset[i] .. offset[i+1]), and labels beside them: label j is the token
+ * to be predicted at j (from j-1), RF_NO_LABEL = none. Label 0 of a sample is never counted.
  */
 typedef struct rf_samples {
     int64_t count;
@@ -45,16 +45,16 @@ typedef struct rf_data_options {
     const char *format;   /**< data.format, "auto" allowed */
     const char *template; /**< data.template, "auto" allowed */
     int64_t max_length;
-    int64_t max_samples;  /**< 0 = all */
+    int64_t max_samples; /**< 0 = all */
     int train_on_inputs;
-    int64_t vocab;        /**< ids must be below it; 0 = unchecked */
+    int64_t vocab; /**< ids must be below it; 0 = unchecked */
 } rf_data_options;
 
 /**
  * Reads and tokenises; the rows are shared out over the ranks and every rank ends with the same
  * samples. tokenizer may be NULL for data that are tokens already. Collective over comm; arguments
- * equal on all ranks. RF_INPUT names file and line; RF_USAGE for a format or template that does not fit;
- * RF_RESOURCES.
+ * equal on all ranks. RF_INPUT names file and line; RF_USAGE for a format or template that does not
+ * fit; RF_RESOURCES.
  */
 rf_status rf_samples_load(rf_samples **samples, MPI_Comm comm, const rf_data_options *options,
                           const rf_tokenizer *tokenizer, rf_log *log);

@@ -1,0 +1,34 @@
+/** Texts to ids so that pieces tokenised apart join into one. */
+#ifndef RF_DATA_ENCODER_H
+#define RF_DATA_ENCODER_H
+
+#include "refract/data/pieces.h"
+#include "refract/data/tokenizer.h"
+
+typedef struct rf_encoder {
+    const rf_tokenizer *tokenizer; /**< borrowed */
+    rf_ids prefix, suffix; /**< what the post-processor puts before and behind a text; owned */
+    rf_ids lead;           /**< ids of the text "\n" alone; owned */
+    int leading_blank;     /**< 1: the tokeniser puts a blank before a text */
+    int32_t eos;           /**< -1: none */
+} rf_encoder;
+
+/** Finds out the tokeniser's habits. On failure nothing is owned. Local; RF_RESOURCES. */
+rf_status rf_encoder_create(rf_encoder *encoder, const rf_tokenizer *tokenizer);
+void rf_encoder_destroy(rf_encoder *encoder);
+
+/** Appends the ids of a text that starts (with the tokeniser's leading blank) or goes on. Local. */
+rf_status rf_encoder_text(const rf_encoder *encoder, rf_bytes text, int starts, rf_ids *ids);
+
+/**
+ * Appends pieces [0, count) and their labels (may be NULL). `frame`: 1 puts BOS before the first
+ * and EOS behind every answer that does not end in one, 0 leaves the text as it is. Local;
+ * RF_INPUT, RF_RESOURCES.
+ */
+rf_status rf_encoder_pieces(const rf_encoder *encoder, const rf_pieces *pieces, int64_t count,
+                            int frame, rf_ids *ids, rf_ids *labels);
+
+/** Appends `count` times one label. Local; RF_RESOURCES. */
+rf_status rf_labels_repeat(rf_ids *labels, int32_t label, int64_t count);
+
+#endif

@@ -259,26 +259,19 @@ static rf_status recognise_turns(rf_chat *chat, const char *jinja)
 }
 
 /* <|im_start|>system\n...<|im_end|> in one literal: the message of chats that bring none. */
-static rf_status find_default_system(rf_chat *chat, const char *jinja)
+static void find_default_system(rf_chat *chat, const char *jinja)
 {
     static const char head[] = "<|im_start|>system";
-    for (const char *at = strstr(jinja, head); at; at = strstr(at, head)) {
-        at += strlen(head);
-        const char *text = *at == '\n' ? at + 1 : strncmp(at, "\\n", 2) == 0 ? at + 2 : NULL;
-        const char *end = text ? strstr(text, "<|im_end|>") : NULL;
-        if (!end || memchr(text, '{', (size_t)(end - text)) || end == text) continue;
-        const char quote = jinja < at - strlen(head) ? at[-(ptrdiff_t)strlen(head) - 1] : '\0';
-        if ((quote != '\'' && quote != '"') || memchr(text, quote, (size_t)(end - text))) continue;
-        rf_text quoted = {0};
-        rf_status status = rf_text_append(&quoted, &quote, 1);
-        if (status == RF_OK) status = rf_text_append(&quoted, text, (size_t)(end - text));
-        if (status == RF_OK) status = rf_text_append(&quoted, &quote, 1);
-        if (status == RF_OK)
-            chat->default_text = literal(quoted.bytes, quoted.bytes + quoted.length, NULL);
-        free(quoted.bytes);
-        return status;
+    for (const char *at = strstr(jinja, head); at && !chat->default_text;
+         at = strstr(at + 1, head)) {
+        char *text = at > jinja ? literal(at - 1, at + strlen(at), NULL) : NULL;
+        char *end = text ? strstr(text, "<|im_end|>") : NULL;
+        if (end && text[strlen(head)] == '\n') {
+            *end = '\0';
+            chat->default_text = strdup(text + strlen(head) + 1);
+        }
+        free(text);
     }
-    return RF_OK;
 }
 
 static rf_status recognise_chatml(rf_chat *chat, const char *jinja)
@@ -291,7 +284,8 @@ static rf_status recognise_chatml(rf_chat *chat, const char *jinja)
     if (!closed) return refuse("no line break follows <|im_end|>");
     chat->family = "chatml";
     chat->marks = &chatml;
-    return find_default_system(chat, jinja);
+    find_default_system(chat, jinja);
+    return RF_OK;
 }
 
 /* Llama 3.1 and later open every chat with two dates; today's is fixed to the template's own

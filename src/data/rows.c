@@ -207,3 +207,28 @@ rf_status rf_rows_next(rf_rows *rows, json_t **row)
     *row = NULL;
     return rows->array ? next_of_array(rows, row) : next_of_lines(rows, row);
 }
+
+static int64_t count_lines(rf_rows *rows)
+{
+    int64_t count = 0;
+    while (rows->at < rows->end) {
+        const size_t begin = rows->at;
+        rows->at = next_line(rows, begin);
+        size_t first = begin;
+        while (first < rows->at && is_blank(rows->file.bytes[first])) first++;
+        count += first < rows->at;
+    }
+    return count;
+}
+
+int64_t rf_rows_count(rf_rows *rows)
+{
+    if (!rows->array) return count_lines(rows);
+    int64_t count = 0;
+    while (!rows->closed && rows->at < rows->end && find_element(rows) == RF_OK) {
+        if (rows->closed || rows->row >= rows->end) break;
+        count += rows->row >= rows->begin;
+        rows->at = end_of_value(rows);
+    }
+    return count;
+}

@@ -1,10 +1,11 @@
 #include "refract/data/templates.h"
 
-#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "mapping.h"
+#include "refract/base/file.h"
+
+enum { MOST_BYTES = 1 << 20 }; /* of a template file */
 
 /* clang-format off */
 #define TASK_INPUT                                                                                  \
@@ -148,11 +149,11 @@ rf_status rf_template_parse(rf_template *template, const char *text, size_t leng
 rf_status rf_template_read(rf_template *template, const char *path)
 {
     *template = (rf_template){0};
-    rf_mapping file;
-    RF_TRY(rf_mapping_open(&file, path));
-    const rf_status status =
-        rf_template_parse(template, file.bytes ? file.bytes : "", file.size, path);
-    rf_mapping_close(&file);
+    char *text = NULL;
+    size_t length = 0;
+    RF_TRY(rf_file_read(&text, &length, path, MOST_BYTES));
+    const rf_status status = rf_template_parse(template, text, length, path);
+    free(text);
     return status;
 }
 

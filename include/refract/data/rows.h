@@ -34,6 +34,9 @@ void rf_rows_share(rf_rows *rows, int64_t begin, int64_t end);
  */
 rf_status rf_rows_next(rf_rows *rows, json_t **row);
 
+/** Counts the rows that are left, unparsed, and goes behind them. Local. */
+int64_t rf_rows_count(rf_rows *rows);
+
 /** Line (from 1) on which the row last returned begins. Reads the file up to there. Local. */
 int64_t rf_rows_line(const rf_rows *rows);
 

@@ -14,7 +14,10 @@
 
 enum { RF_NO_LABEL = -100 };
 
-/** What became of the input rows. */
+/**
+ * What became of the input rows. A row of plain text may give several samples; a window of a .txt
+ * file counts as a row.
+ */
 typedef struct rf_account {
     int64_t rows;          /**< read */
     int64_t used;          /**< samples kept, truncated ones included */
@@ -59,5 +62,15 @@ typedef struct rf_data_options {
 rf_status rf_samples_load(rf_samples **samples, MPI_Comm comm, const rf_data_options *options,
                           const rf_tokenizer *tokenizer, rf_log *log);
 void rf_samples_destroy(rf_samples **samples);
+
+/**
+ * Writes the samples as a token store (HDF5, schema `refract/tokens`, version 1), whole or not at
+ * all, for rf_samples_load to read: /offset /ids /labels, /sources/{path,sha256}, and as attributes
+ * of the root the account, digests of samples and tokenizer, and the options they were made with.
+ * tokenizer may be NULL. Collective over comm, one rank writes; RF_WRITE, RF_INPUT where a source
+ * has gone.
+ */
+rf_status rf_samples_write(const rf_samples *samples, MPI_Comm comm, const char *path,
+                           const rf_data_options *options, const rf_tokenizer *tokenizer);
 
 #endif

@@ -213,7 +213,8 @@ static void share_own_gradients(const rf_linear_context *context, const rf_linea
                                                  .ldb = d_in,
                                                  .n = d_in,
                                                  .tokens = tokens,
-                                                 .first_col = -1});
+                                                 .first_col = -1,
+                                                 .accumulate = pass->accumulate});
         if (view.dbias) share_bias_gradient(context, linear, view.dbias, dy, view.width, tokens);
     }
     if (lr && lr->da)

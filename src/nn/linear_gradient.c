@@ -23,8 +23,12 @@ static void product_tile(tile_scratch *scratch, const rf_linear_context *context
                 p->lda, b, ldb, 0, rf_tree_leaf(&scratch->tree), tile.cols);
         rf_tree_push(&scratch->tree);
     }
-    tile_store(p->out + tile.row * p->n + tile.col, p->n, rf_tree_root(&scratch->tree), tile.rows,
-               tile.cols);
+    rf_real *out = p->out + tile.row * p->n + tile.col;
+    const rf_real *sum = rf_tree_root(&scratch->tree);
+    if (!p->accumulate)
+        tile_store(out, p->n, sum, tile.rows, tile.cols);
+    else
+        for (int64_t i = 0; i < tile.rows; i++) rf_add(out + i * p->n, sum + i * tile.cols, tile.cols);
 }
 
 void share_token_product(const rf_linear_context *context, const rf_linear *linear,

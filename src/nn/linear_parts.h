@@ -49,6 +49,7 @@ typedef struct token_product {
     rf_real alpha;
     const rf_real *a, *b;
     int64_t lda, m, ldb, n, tokens, first_col;
+    int accumulate; /* out is added to */
 } token_product;
 
 void share_token_product(const rf_linear_context *context, const rf_linear *linear,

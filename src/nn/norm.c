@@ -22,13 +22,17 @@ void rf_rmsnorm_forward(rf_real *y, rf_real *rstd, const rf_real *x, const rf_re
     for (int64_t t = 0; t < tokens; t++) rstd[t] = norm_row(y + t * d, x + t * d, w, d, eps);
 }
 
-void rf_rmsnorm_add_forward(rf_real *y, rf_real *rstd, rf_real *h, const rf_real *branch,
-                            const rf_real *w, int64_t tokens, int64_t d, double eps)
+void rf_rmsnorm_add_forward(rf_real *y, rf_real *rstd, rf_real *sum, const rf_real *h,
+                            const rf_real *branch, const rf_real *w, int64_t tokens, int64_t d,
+                            double eps)
 {
 #pragma omp parallel for schedule(static)
     for (int64_t t = 0; t < tokens; t++) {
-        rf_add(h + t * d, branch + t * d, d);
-        rstd[t] = norm_row(y + t * d, h + t * d, w, d, eps);
+        rf_real *sum_t = sum + t * d;
+        const rf_real *h_t = h + t * d, *branch_t = branch + t * d;
+#pragma omp simd
+        for (int64_t i = 0; i < d; i++) sum_t[i] = h_t[i] + branch_t[i];
+        rstd[t] = norm_row(y + t * d, sum_t, w, d, eps);
     }
 }
 

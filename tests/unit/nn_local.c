@@ -77,7 +77,7 @@ static void rmsnorm__of_one_row__equals_the_formula(void **state)
         branch[i] = c.x[i] / 2;
         h[i] = c.x[i] / 2;
     }
-    rf_rmsnorm_add_forward(y, c.rstd, h, branch, c.w, 1, WIDTH, eps);
+    rf_rmsnorm_add_forward(y, c.rstd, h, h, branch, c.w, 1, WIDTH, eps);
     assert_memory_equal(h, c.x, sizeof branch);
     assert_memory_equal(y, c.y, sizeof branch);
     test_free(h);
@@ -286,7 +286,7 @@ static void run_all(rf_real *out)
     rope_case r;
     rope_setup(&r);
     rf_real *scratch = filled(rf_token_chunks(TOKENS) * WIDTH, 9);
-    rf_rmsnorm_add_forward(out, out + ITEMS, c.x, c.y, c.w, TOKENS, WIDTH, eps);
+    rf_rmsnorm_add_forward(out, out + ITEMS, c.x, c.x, c.y, c.w, TOKENS, WIDTH, eps);
     out += ITEMS + TOKENS;
     rf_rmsnorm_backward(out, c.x, c.dy, c.x, c.rstd, c.w, TOKENS, WIDTH);
     out += ITEMS;

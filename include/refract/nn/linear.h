@@ -41,8 +41,8 @@ typedef struct rf_linear_pass {
     const rf_linear *linear;
     rf_real *y;  /**< forward, column-parallel: output slices */
     rf_real *xs; /**< [tokens, r] s (drop(x) A^T), kept for backward; NULL without adapter */
-    const rf_real
-        *dy; /**< backward: gradient of y; slices if column-parallel, else [tokens, d_out] */
+    const rf_real *dy; /**< backward: of y; slices if column-parallel, else [tokens, d_out] */
+    int accumulate;    /**< 1: dw is added to instead of written (column-parallel only) */
 } rf_linear_pass;
 
 enum { RF_LINEAR_GROUP = 4 };

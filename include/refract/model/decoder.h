@@ -1,0 +1,164 @@
+/**
+ * The LLaMA-family decoder: tensors, activations, forward and backward of one micro-batch.
+ *
+ *   h += Attn(RMSNorm(h)); h += W_down (silu(W_gate u) . W_up u), u = RMSNorm(h)
+ *
+ * Touvron et al. 2023, arXiv:2302.13971; grouped queries: Ainslie et al. 2023, arXiv:2305.13245.
+ */
+#ifndef RF_MODEL_DECODER_H
+#define RF_MODEL_DECODER_H
+
+#include <stdint.h>
+
+#include "refract/adapter/adapter.h"
+#include "refract/adapter/targets.h"
+#include "refract/base/arena.h"
+#include "refract/comm/collect.h"
+#include "refract/comm/grid.h"
+#include "refract/model/config.h"
+#include "refract/model/params.h"
+#include "refract/nn/attention.h"
+#include "refract/nn/head.h"
+#include "refract/nn/linear.h"
+#include "refract/nn/rope.h"
+
+/** The linear layers of a block, in model order. */
+typedef enum rf_linear_kind { RF_Q, RF_K, RF_V, RF_O, RF_GATE, RF_UP, RF_DOWN, RF_LINEARS } rf_linear_kind;
+
+/** Where the time of a pass goes. */
+typedef enum rf_phase {
+    RF_PHASE_EMBED,
+    RF_PHASE_NORM,
+    RF_PHASE_QKV,
+    RF_PHASE_ATTENTION,
+    RF_PHASE_O,
+    RF_PHASE_GATE_UP,
+    RF_PHASE_SWIGLU,
+    RF_PHASE_DOWN,
+    RF_PHASE_HEAD,
+    RF_PHASES
+} rf_phase;
+
+/** "embed", "norm", ... Local. */
+const char *rf_phase_name(rf_phase phase);
+
+/** How to build a model; everything is borrowed for the call of rf_decoder_create only. */
+typedef struct rf_decoder_options {
+    const rf_model_config *config;
+    rf_dtype storage;               /**< how frozen linear weights are held */
+    int full;                       /**< 1: every tensor is trained */
+    const rf_adapter_kind *adapter; /**< NULL: none */
+    const rf_targets *targets;      /**< which modules carry it, with r and alpha */
+    double dropout;
+    int use_rslora;
+    rf_names saved;       /**< modules trained in full beside the adapters */
+    int training;         /**< 0: no gradients, no moments */
+    int64_t max_tokens;   /**< of a micro-batch */
+    int64_t max_samples;  /**< of a micro-batch */
+    int64_t max_length;   /**< of a sample */
+    int64_t leaves;       /**< most micro-batches of a step, over the whole job */
+    int threads;
+} rf_decoder_options;
+
+/** One block: layers bound to the table's rows. */
+typedef struct rf_block {
+    rf_linear linear[RF_LINEARS];
+    rf_lowrank lowrank[RF_LINEARS];
+    rf_adapter_options adapter[RF_LINEARS];
+    int64_t weight_row[RF_LINEARS], bias_row[RF_LINEARS]; /**< -1 = none */
+    int64_t adapter_row[RF_LINEARS];                      /**< first of its tensors; -1 = none */
+    int64_t attention_norm_row, mlp_norm_row;
+} rf_block;
+
+/** What backward needs of one block, for one micro-batch; cut dimensions slice by slice. */
+typedef struct rf_block_state {
+    rf_real *h, *h_mid;       /**< [tokens, d_model] residual stream before attention and before MLP */
+    rf_real *rstd, *rstd_mid; /**< [tokens] */
+    rf_real *q, *k, *v, *o;   /**< q, k after rotation */
+    rf_real *lse;             /**< [local heads, tokens] */
+    rf_real *gate, *up;
+    rf_real *xs[RF_LINEARS]; /**< [tokens, r] */
+} rf_block_state;
+
+typedef struct rf_decoder {
+    rf_model_config config;
+    const rf_grid *grid; /**< borrowed */
+    const rf_adapter_kind *kind;
+    rf_cut kv_cut, ff_cut, vocab_cut; /**< KV groups, FFN units, vocabulary (unit sizes 1, 1, 1) */
+    int training;
+    int64_t max_tokens, max_samples, max_length, leaves;
+    int threads;
+
+    rf_params params;
+    rf_block *block; /**< [layers]; owned */
+    rf_linear embed, head;
+    int64_t embed_row, head_row, norm_row;
+    int adapted; /**< modules that carry an adapter */
+
+    rf_linear_context context;
+    rf_collector tp_collector;
+    rf_rope_table rope;
+    rf_attention_scratch attention;
+    rf_head_scratch head_scratch;
+    rf_block_state *state; /**< [layers]; owned */
+    rf_real *x, *dh, *h_last; /**< [tokens, d_model] */
+    rf_real *h_rows, *rstd_rows;          /**< of the labelled rows: [rows, d_model], [rows] */
+    rf_real *wide[2];                     /**< [tokens, widest cut dimension] */
+    rf_real *dk, *dv;                     /**< [tokens, local KV width] */
+    rf_real *norm_scratch;
+    rf_real *gradient; /**< base of the trained gradients being written; borrowed */
+    double seconds[RF_PHASES];
+} rf_decoder;
+
+/** One micro-batch as the model reads it; borrowed arrays. */
+typedef struct rf_tokens {
+    int64_t tokens, samples;
+    const int64_t *begin;      /**< [samples + 1] first row of each sample */
+    const int32_t *ids;        /**< [tokens] */
+    const int32_t *position;   /**< [tokens] within the sample */
+    int64_t rows;              /**< positions that predict a label */
+    const int64_t *row;        /**< [rows] */
+    const int32_t *target;     /**< [rows] */
+    const rf_dropout *dropout; /**< NULL: none */
+} rf_tokens;
+
+/**
+ * Makes the table of tensors and the blocks. The caller owns *decoder. Local, the same on all ranks;
+ * RF_USAGE (targets), RF_RESOURCES.
+ */
+rf_status rf_decoder_create(rf_decoder **decoder, const rf_grid *grid,
+                            const rf_decoder_options *options);
+void rf_decoder_destroy(rf_decoder **decoder);
+
+/**
+ * Cuts everything out of the arenas: `run` (weights, moments, tables), `step` (activations), `scratch`
+ * (working memory). On counting arenas this is the memory plan. Local.
+ */
+void rf_decoder_layout(rf_decoder *decoder, rf_arena *run, rf_arena *step, rf_arena *scratch);
+
+/** Fills the tables and points the layers at their values, after the layout on real arenas. Local. */
+void rf_decoder_bind(rf_decoder *decoder);
+
+/** Points the layers' gradients into `base` [params.trained_items]. Local. */
+void rf_decoder_bind_gradients(rf_decoder *decoder, rf_real *base);
+
+/** Residual stream of the whole micro-batch through all blocks. Collective over tp. */
+void rf_decoder_forward(rf_decoder *decoder, const rf_tokens *tokens);
+
+/**
+ * Forward and loss; with gradient != NULL also backward: gradient [trained_items] = d(scale loss), written
+ * (padding apart, which stays as it was). Collective over tp.
+ */
+void rf_decoder_loss(rf_decoder *decoder, const rf_tokens *tokens, rf_real scale,
+                     rf_head_result *result, rf_real *gradient);
+
+/**
+ * After rf_decoder_forward: logits [count, vocab] of the given token rows, on every rank;
+ * count <= RF_HEAD_ROWS. Collective over tp.
+ */
+void rf_decoder_logits(rf_decoder *decoder, const int64_t *row, int64_t count, rf_real *logits);
+
+/** Floating-point operations a training step must do for these tokens (frozen base): see bench. */
+double rf_decoder_mandatory_flops(const rf_decoder *decoder, const rf_tokens *tokens);
+
+#endif

@@ -1,0 +1,133 @@
+#include "decoder_parts.h"
+
+#include <string.h>
+
+#include "refract/nn/embedding.h"
+#include "refract/nn/mlp.h"
+#include "refract/nn/norm.h"
+
+/* dh <- dh + backward of h -> norm -> dx; the norm's weight too when it is trained. */
+static void backward_norm(rf_decoder *m, int64_t row, const rf_real *dx, const rf_real *h,
+                          const rf_real *rstd, int64_t tokens)
+{
+    const int64_t d = m->config.d_model;
+    rf_real *dw = decoder_norm_gradient(m, row);
+    if (dw) rf_rmsnorm_backward_weight(dw, dx, h, rstd, tokens, d, m->norm_scratch);
+    rf_rmsnorm_backward(m->dh, m->dh, dx, h, rstd, decoder_norm(m, row), tokens, d);
+}
+
+/* The input of a norm's layers again: cheaper to make than to keep. */
+static void renorm(rf_decoder *m, int64_t row, const rf_real *h, rf_real *rstd, int64_t tokens)
+{
+    rf_rmsnorm_forward(m->x, rstd, h, decoder_norm(m, row), tokens, m->config.d_model,
+                       m->config.norm_eps);
+}
+
+static void backward_mlp(rf_decoder *m, const rf_tokens *tokens, int64_t layer)
+{
+    const rf_block *block = &m->block[layer];
+    rf_block_state *s = &m->state[layer];
+    const int64_t t = tokens->tokens, items = t * decoder_ff_width(m);
+    rf_real *act = m->wide[0], *dact = m->wide[1];
+    double clock = MPI_Wtime();
+
+    rf_swiglu_forward(act, s->gate, s->up, items);
+    clock = decoder_lap(m, RF_PHASE_SWIGLU, clock);
+    const rf_linear_pass down = {
+        .linear = &block->linear[RF_DOWN], .xs = s->xs[RF_DOWN], .dy = m->dh};
+    rf_row_backward(&m->context, &down, dact, act, t);
+    clock = decoder_lap(m, RF_PHASE_DOWN, clock);
+    rf_real *dgate = act, *dup = dact;
+    rf_swiglu_backward(dgate, dup, dact, s->gate, s->up, items);
+    clock = decoder_lap(m, RF_PHASE_SWIGLU, clock);
+    renorm(m, block->mlp_norm_row, s->h_mid, s->rstd_mid, t);
+    clock = decoder_lap(m, RF_PHASE_NORM, clock);
+    const rf_linear_pass gate_up[] = {
+        {.linear = &block->linear[RF_GATE], .xs = s->xs[RF_GATE], .dy = dgate},
+        {.linear = &block->linear[RF_UP], .xs = s->xs[RF_UP], .dy = dup}};
+    const rf_real *dx = rf_column_backward(&m->context, gate_up, 2, m->x, t);
+    clock = decoder_lap(m, RF_PHASE_GATE_UP, clock);
+    backward_norm(m, block->mlp_norm_row, dx, s->h_mid, s->rstd_mid, t);
+    decoder_lap(m, RF_PHASE_NORM, clock);
+}
+
+/* dq, dk, dv of all local slices, before the rotation. */
+static void backward_attend(rf_decoder *m, const rf_tokens *tokens, const rf_block_state *s,
+                            rf_real *dq, const rf_real *d_o)
+{
+    const rf_model_config *c = &m->config;
+    const int64_t group = c->heads / c->kv_heads, t = tokens->tokens;
+    for (int slice = m->grid->slice_begin; slice < m->grid->slice_end; slice++) {
+        const rf_attention shape = decoder_attention(m, tokens, slice);
+        if (shape.kv_heads == 0) continue;
+        const int64_t before =
+            rf_cut_begin(m->kv_cut, slice) - rf_cut_begin(m->kv_cut, m->grid->slice_begin);
+        const int64_t q_at = t * before * group * c->d_head, kv_at = t * before * c->d_head;
+        rf_attention_backward(dq + q_at, m->dk + kv_at, m->dv + kv_at, d_o + q_at, s->q + q_at,
+                              s->k + kv_at, s->v + kv_at, s->o + q_at, s->lse + t * before * group,
+                              &shape, &m->attention, &m->context.workspace);
+        rf_rope_backward(dq + q_at, shape.q_stride, &m->rope, tokens->position, t,
+                         shape.kv_heads * group);
+        rf_rope_backward(m->dk + kv_at, shape.kv_stride, &m->rope, tokens->position, t,
+                         shape.kv_heads);
+    }
+}
+
+static void backward_attention(rf_decoder *m, const rf_tokens *tokens, int64_t layer)
+{
+    const rf_block *block = &m->block[layer];
+    rf_block_state *s = &m->state[layer];
+    const int64_t t = tokens->tokens;
+    rf_real *d_o = m->wide[0], *dq = m->wide[1];
+    double clock = MPI_Wtime();
+
+    const rf_linear_pass o = {.linear = &block->linear[RF_O], .xs = s->xs[RF_O], .dy = m->dh};
+    rf_row_backward(&m->context, &o, d_o, s->o, t);
+    clock = decoder_lap(m, RF_PHASE_O, clock);
+    backward_attend(m, tokens, s, dq, d_o);
+    clock = decoder_lap(m, RF_PHASE_ATTENTION, clock);
+    renorm(m, block->attention_norm_row, s->h, s->rstd, t);
+    clock = decoder_lap(m, RF_PHASE_NORM, clock);
+    const rf_linear_pass qkv[] = {
+        {.linear = &block->linear[RF_Q], .xs = s->xs[RF_Q], .dy = dq},
+        {.linear = &block->linear[RF_K], .xs = s->xs[RF_K], .dy = m->dk},
+        {.linear = &block->linear[RF_V], .xs = s->xs[RF_V], .dy = m->dv}};
+    const rf_real *dx = rf_column_backward(&m->context, qkv, 3, m->x, t);
+    clock = decoder_lap(m, RF_PHASE_QKV, clock);
+    backward_norm(m, block->attention_norm_row, dx, s->h, s->rstd, t);
+    decoder_lap(m, RF_PHASE_NORM, clock);
+}
+
+void decoder_backward(rf_decoder *m, const rf_tokens *tokens)
+{
+    for (int64_t layer = m->config.layers - 1; layer >= 0; layer--) {
+        backward_mlp(m, tokens, layer);
+        backward_attention(m, tokens, layer);
+    }
+    if (!m->embed.dw) return;
+    const double clock = MPI_Wtime();
+    if (m->embed_row != m->head_row)
+        memset(m->embed.dw, 0, (size_t)m->params.row[m->embed_row].items * sizeof(rf_real));
+    rf_embedding_backward(&m->context, &m->embed, m->dh, tokens->ids, tokens->tokens);
+    decoder_lap(m, RF_PHASE_EMBED, clock);
+}
+
+/* Products with frozen weights: 2 flops forward, 2 for the input gradient; attention: two products
+ * forward and five backward (the scores once more), on the visible pairs. */
+double rf_decoder_mandatory_flops(const rf_decoder *m, const rf_tokens *tokens)
+{
+    const rf_model_config *c = &m->config;
+    double linear = 0, pairs = 0;
+    for (int kind = 0; kind < RF_LINEARS; kind++) {
+        const rf_shape *shape = &m->block[0].linear[kind].shape;
+        linear += (double)(shape->rows * shape->cols);
+    }
+    for (int64_t s = 0; s < tokens->samples; s++) {
+        const double n = (double)(tokens->begin[s + 1] - tokens->begin[s]);
+        const double w = c->window > 0 && (double)c->window < n ? (double)c->window : n;
+        pairs += w * (w + 1) / 2 + (n - w) * w;
+    }
+    return (double)c->layers * (4 * linear * (double)tokens->tokens +
+                                14 * pairs * (double)(c->heads * c->d_head)) +
+           4 * (double)(c->vocab * c->d_model) * (double)tokens->rows;
+}

@@ -1,0 +1,184 @@
+/* Memory of a decoder, and the pointers of its layers. */
+#include "decoder_parts.h"
+
+#include "refract/base/rng.h"
+
+int64_t decoder_q_width(const rf_decoder *m)
+{
+    return rf_linear_width(&m->block[0].linear[RF_Q], m->grid);
+}
+
+int64_t decoder_kv_width(const rf_decoder *m)
+{
+    return rf_linear_width(&m->block[0].linear[RF_K], m->grid);
+}
+
+int64_t decoder_ff_width(const rf_decoder *m)
+{
+    return rf_linear_width(&m->block[0].linear[RF_GATE], m->grid);
+}
+
+/* Rank columns that ride along with the widest reduction of a block. */
+static int64_t riding_ranks(const rf_decoder *m)
+{
+    int64_t most = 0;
+    for (int64_t layer = 0; layer < m->config.layers; layer++) {
+        const rf_block *block = &m->block[layer];
+        int64_t r[RF_LINEARS] = {0};
+        for (int kind = 0; kind < RF_LINEARS; kind++)
+            if (block->adapter_row[kind] >= 0) r[kind] = block->adapter[kind].r;
+        const int64_t sums[] = {r[RF_Q] + r[RF_K] + r[RF_V], r[RF_O], r[RF_GATE] + r[RF_UP],
+                                r[RF_DOWN]};
+        for (int i = 0; i < 4; i++)
+            if (sums[i] > most) most = sums[i];
+    }
+    return most;
+}
+
+static int64_t thread_items(const rf_decoder *m)
+{
+    const int64_t group = m->config.heads / m->config.kv_heads;
+    int64_t most = rf_attention_items(group, m->config.d_head);
+    const rf_linear *all[RF_LINEARS + 1];
+    for (int kind = 0; kind < RF_LINEARS; kind++) all[kind] = &m->block[0].linear[kind];
+    all[RF_LINEARS] = &m->head;
+    for (int i = 0; i <= RF_LINEARS; i++) {
+        const int64_t items = rf_linear_scratch(all[i], m->grid);
+        if (items > most) most = items;
+    }
+    return most;
+}
+
+/* Evaluation keeps one block's state and writes over it. */
+static void state_layout(rf_decoder *m, rf_arena *step)
+{
+    const int64_t tokens = m->max_tokens, d = m->config.d_model;
+    const int64_t heads = decoder_q_width(m) / m->config.d_head;
+    for (int64_t layer = 0; layer < m->config.layers; layer++) {
+        rf_block_state *state = &m->state[layer];
+        if (layer > 0 && !m->training) {
+            *state = m->state[0];
+            continue;
+        }
+        state->h = RF_TAKE(step, rf_real, tokens * d);
+        state->h_mid = RF_TAKE(step, rf_real, tokens * d);
+        state->rstd = RF_TAKE(step, rf_real, tokens);
+        state->rstd_mid = RF_TAKE(step, rf_real, tokens);
+        state->q = RF_TAKE(step, rf_real, tokens * decoder_q_width(m));
+        state->k = RF_TAKE(step, rf_real, tokens * decoder_kv_width(m));
+        state->v = RF_TAKE(step, rf_real, tokens * decoder_kv_width(m));
+        state->o = RF_TAKE(step, rf_real, tokens * decoder_q_width(m));
+        state->lse = RF_TAKE(step, rf_real, tokens * heads);
+        state->gate = RF_TAKE(step, rf_real, tokens * decoder_ff_width(m));
+        state->up = RF_TAKE(step, rf_real, tokens * decoder_ff_width(m));
+        for (int kind = 0; kind < RF_LINEARS; kind++) {
+            int64_t r = 0;
+            for (int64_t l = layer; l < (m->training ? layer + 1 : m->config.layers); l++)
+                if (m->block[l].adapter_row[kind] >= 0 && m->block[l].adapter[kind].r > r)
+                    r = m->block[l].adapter[kind].r;
+            state->xs[kind] = RF_TAKE(step, rf_real, tokens * r);
+        }
+    }
+}
+
+static void scratch_layout(rf_decoder *m, rf_arena *scratch)
+{
+    const int64_t tokens = m->max_tokens, d = m->config.d_model;
+    const int64_t q = decoder_q_width(m), ff = decoder_ff_width(m);
+    const int64_t kv_heads = decoder_kv_width(m) / m->config.d_head;
+    m->x = RF_TAKE(scratch, rf_real, tokens * d);
+    m->h_last = RF_TAKE(scratch, rf_real, tokens * d);
+    m->h_rows = RF_TAKE(scratch, rf_real, tokens * d);
+    m->rstd_rows = RF_TAKE(scratch, rf_real, tokens);
+    for (int i = 0; i < 2; i++) m->wide[i] = RF_TAKE(scratch, rf_real, tokens * (q > ff ? q : ff));
+    if (m->training) {
+        m->dh = RF_TAKE(scratch, rf_real, tokens * d);
+        m->dk = RF_TAKE(scratch, rf_real, tokens * decoder_kv_width(m));
+        m->dv = RF_TAKE(scratch, rf_real, tokens * decoder_kv_width(m));
+        m->norm_scratch = RF_TAKE(scratch, rf_real, rf_token_chunks(tokens) * d);
+    }
+    const int64_t exchange = tokens * (d + riding_ranks(m));
+    m->context.exchange = RF_TAKE(scratch, rf_real, exchange);
+    m->context.exchange_scratch = RF_TAKE(
+        scratch, rf_real, rf_collect_scratch(&m->tp_collector, exchange, m->grid->slices));
+    rf_workspace_layout(&m->context.workspace, scratch, m->threads, thread_items(m));
+    rf_head_scratch_layout(&m->head_scratch, scratch, &m->head, m->grid);
+    rf_attention_scratch_layout(&m->attention, scratch, kv_heads,
+                                m->config.heads / m->config.kv_heads, tokens, m->max_samples);
+}
+
+void rf_decoder_layout(rf_decoder *m, rf_arena *run, rf_arena *step, rf_arena *scratch)
+{
+    rf_params_layout(&m->params, run, m->training);
+    rf_rope_table_layout(&m->rope, run, m->max_length, m->config.d_head);
+    rf_collector_layout(&m->tp_collector, run, m->grid->tp, m->grid->slices);
+    m->context.grid = m->grid;
+    m->context.collector = &m->tp_collector;
+    state_layout(m, step);
+    scratch_layout(m, scratch);
+}
+
+static void bind_block(rf_decoder *m, rf_block *block)
+{
+    for (int kind = 0; kind < RF_LINEARS; kind++) {
+        rf_linear *linear = &block->linear[kind];
+        linear->w = m->params.row[block->weight_row[kind]].data;
+        if (block->bias_row[kind] >= 0) linear->bias = m->params.row[block->bias_row[kind]].data;
+    }
+}
+
+void rf_decoder_bind(rf_decoder *m)
+{
+    rf_rope_table_fill(&m->rope, &m->config.rope);
+    for (int64_t layer = 0; layer < m->config.layers; layer++) bind_block(m, &m->block[layer]);
+    m->embed.w = m->params.row[m->embed_row].data;
+    m->head.w = m->params.row[m->head_row].data;
+    rf_decoder_bind_gradients(m, NULL);
+}
+
+static rf_real *gradient_of(const rf_decoder *m, int64_t row)
+{
+    if (row < 0 || !m->gradient || !m->params.row[row].trained) return NULL;
+    return m->gradient + m->params.row[row].offset;
+}
+
+static void bind_adapter(rf_decoder *m, rf_block *block, int kind)
+{
+    const int64_t first = block->adapter_row[kind];
+    if (first < 0) return;
+    rf_adapter_tensor tensors[RF_ADAPTER_TENSORS];
+    rf_real *values[RF_ADAPTER_TENSORS], *gradients[RF_ADAPTER_TENSORS];
+    const int count =
+        m->kind->tensors(&block->linear[kind].shape, &block->adapter[kind], tensors);
+    for (int i = 0; i < count; i++) {
+        values[i] = m->params.row[first + i].data;
+        gradients[i] = gradient_of(m, first + i);
+    }
+    m->kind->bind(&block->lowrank[kind], &block->adapter[kind], values, gradients);
+    block->lowrank[kind].stream = rf_stream(block->linear[kind].name, 0, 0);
+}
+
+void rf_decoder_bind_gradients(rf_decoder *m, rf_real *base)
+{
+    m->gradient = base;
+    for (int64_t layer = 0; layer < m->config.layers; layer++) {
+        rf_block *block = &m->block[layer];
+        for (int kind = 0; kind < RF_LINEARS; kind++) {
+            block->linear[kind].dw = gradient_of(m, block->weight_row[kind]);
+            block->linear[kind].dbias = gradient_of(m, block->bias_row[kind]);
+            bind_adapter(m, block, kind);
+        }
+    }
+    m->embed.dw = gradient_of(m, m->embed_row);
+    m->head.dw = gradient_of(m, m->head_row);
+}
+
+const rf_real *decoder_norm(const rf_decoder *m, int64_t row)
+{
+    return m->params.row[row].data;
+}
+
+rf_real *decoder_norm_gradient(const rf_decoder *m, int64_t row)
+{
+    return gradient_of(m, row);
+}

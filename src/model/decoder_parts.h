@@ -1,0 +1,27 @@
+/* What the sources of the decoder share; private to layer model. */
+#ifndef RF_MODEL_DECODER_PARTS_H
+#define RF_MODEL_DECODER_PARTS_H
+
+#include <mpi.h>
+
+#include "refract/model/decoder.h"
+
+/* Local widths of the cut activations. */
+int64_t decoder_q_width(const rf_decoder *m);
+int64_t decoder_kv_width(const rf_decoder *m);
+int64_t decoder_ff_width(const rf_decoder *m);
+
+/* Values of a norm's weight, and its gradient (NULL when frozen). */
+const rf_real *decoder_norm(const rf_decoder *m, int64_t row);
+rf_real *decoder_norm_gradient(const rf_decoder *m, int64_t row);
+
+/* The mask and the strides of attention in one slice. */
+rf_attention decoder_attention(const rf_decoder *m, const rf_tokens *tokens, int slice);
+
+/* Adds the time since `start` to a phase and returns the time now. */
+double decoder_lap(rf_decoder *m, rf_phase phase, double start);
+
+/* Backward through all blocks and the embedding, from dh = gradient of the last residual stream. */
+void decoder_backward(rf_decoder *m, const rf_tokens *tokens);
+
+#endif

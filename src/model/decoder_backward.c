@@ -88,10 +88,9 @@ static void backward_attention(rf_decoder *m, const rf_tokens *tokens, int64_t l
     clock = decoder_lap(m, RF_PHASE_ATTENTION, clock);
     renorm(m, block->attention_norm_row, s->h, s->rstd, t);
     clock = decoder_lap(m, RF_PHASE_NORM, clock);
-    const rf_linear_pass qkv[] = {
-        {.linear = &block->linear[RF_Q], .xs = s->xs[RF_Q], .dy = dq},
-        {.linear = &block->linear[RF_K], .xs = s->xs[RF_K], .dy = m->dk},
-        {.linear = &block->linear[RF_V], .xs = s->xs[RF_V], .dy = m->dv}};
+    const rf_linear_pass qkv[] = {{.linear = &block->linear[RF_Q], .xs = s->xs[RF_Q], .dy = dq},
+                                  {.linear = &block->linear[RF_K], .xs = s->xs[RF_K], .dy = m->dk},
+                                  {.linear = &block->linear[RF_V], .xs = s->xs[RF_V], .dy = m->dv}};
     const rf_real *dx = rf_column_backward(&m->context, qkv, 3, m->x, t);
     clock = decoder_lap(m, RF_PHASE_QKV, clock);
     backward_norm(m, block->attention_norm_row, dx, s->h, s->rstd, t);
@@ -127,7 +126,7 @@ double rf_decoder_mandatory_flops(const rf_decoder *m, const rf_tokens *tokens)
         const double w = c->window > 0 && (double)c->window < n ? (double)c->window : n;
         pairs += w * (w + 1) / 2 + (n - w) * w;
     }
-    return (double)c->layers * (4 * linear * (double)tokens->tokens +
-                                14 * pairs * (double)(c->heads * c->d_head)) +
+    return (double)c->layers *
+               (4 * linear * (double)tokens->tokens + 14 * pairs * (double)(c->heads * c->d_head)) +
            4 * (double)(c->vocab * c->d_model) * (double)tokens->rows;
 }

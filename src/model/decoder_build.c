@@ -11,15 +11,15 @@ static const struct {
     const char *name; /* below model.layers.N. */
     int row_parallel;
 } linears[RF_LINEARS] = {
-    [RF_Q] = {"self_attn.q_proj", 0},  [RF_K] = {"self_attn.k_proj", 0},
-    [RF_V] = {"self_attn.v_proj", 0},  [RF_O] = {"self_attn.o_proj", 1},
-    [RF_GATE] = {"mlp.gate_proj", 0},  [RF_UP] = {"mlp.up_proj", 0},
+    [RF_Q] = {"self_attn.q_proj", 0}, [RF_K] = {"self_attn.k_proj", 0},
+    [RF_V] = {"self_attn.v_proj", 0}, [RF_O] = {"self_attn.o_proj", 1},
+    [RF_GATE] = {"mlp.gate_proj", 0}, [RF_UP] = {"mlp.up_proj", 0},
     [RF_DOWN] = {"mlp.down_proj", 1},
 };
 
 const char *rf_phase_name(rf_phase phase)
 {
-    static const char *const names[RF_PHASES] = {"embed", "norm",   "qkv",  "attention", "o",
+    static const char *const names[RF_PHASES] = {"embed",   "norm",   "qkv",  "attention", "o",
                                                  "gate_up", "swiglu", "down", "head"};
     return names[phase];
 }
@@ -123,9 +123,8 @@ static rf_status add_adapter(rf_decoder *m, const rf_decoder_options *o, int lay
                        "rank %lld of '%s' exceeds min(d_in, d_out) = %lld. Choose a smaller lora.r "
                        "or a lora.rank_pattern for it",
                        (long long)target.r, module, (long long)most);
-    block->adapter[kind] = (rf_adapter_options){.r = target.r, .alpha = target.alpha,
-                                                .dropout = o->dropout,
-                                                .use_rslora = o->use_rslora};
+    block->adapter[kind] = (rf_adapter_options){
+        .r = target.r, .alpha = target.alpha, .dropout = o->dropout, .use_rslora = o->use_rslora};
     rf_adapter_tensor tensors[RF_ADAPTER_TENSORS];
     const int count = o->adapter->tensors(&shape, &block->adapter[kind], tensors);
     for (int i = 0; i < count; i++) {
@@ -163,8 +162,8 @@ static rf_status build_table(rf_decoder *m, const rf_decoder_options *o)
 {
     const rf_model_config *c = &m->config;
     const rf_init init = {RF_INIT_NORMAL, c->initializer_range};
-    const rf_shape vocab = {.rows = c->vocab, .cols = c->d_model, .split = RF_ROWS,
-                            .cut = m->vocab_cut};
+    const rf_shape vocab = {
+        .rows = c->vocab, .cols = c->d_model, .split = RF_ROWS, .cut = m->vocab_cut};
     m->embed_row = add_base(m, o, "model.embed_tokens", "weight", vocab, o->storage, init);
     for (int layer = 0; layer < (int)c->layers; layer++) {
         rf_block *block = &m->block[layer];
@@ -178,8 +177,8 @@ static rf_status build_table(rf_decoder *m, const rf_decoder_options *o)
         if (block->attention_norm_row < 0 || block->mlp_norm_row < 0) return no_memory();
     }
     m->norm_row = add_norm(m, o, "model.norm");
-    m->head_row = c->tied ? m->embed_row
-                          : add_base(m, o, "lm_head", "weight", vocab, o->storage, init);
+    m->head_row =
+        c->tied ? m->embed_row : add_base(m, o, "lm_head", "weight", vocab, o->storage, init);
     if (m->embed_row < 0 || m->norm_row < 0 || m->head_row < 0) return no_memory();
     for (int layer = 0; layer < (int)c->layers; layer++)
         for (int kind = 0; kind < RF_LINEARS; kind++) RF_TRY(add_adapter(m, o, layer, kind));

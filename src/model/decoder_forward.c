@@ -107,10 +107,9 @@ void rf_decoder_forward(rf_decoder *m, const rf_tokens *tokens)
         if (layer + 1 == m->config.layers) break;
         clock = MPI_Wtime();
         rf_block_state *next = &m->state[layer + 1];
-        rf_rmsnorm_add_forward(m->x, next->rstd, next->h, m->state[layer].h_mid,
-                               m->context.exchange,
-                               decoder_norm(m, m->block[layer + 1].attention_norm_row), t, d,
-                               m->config.norm_eps);
+        rf_rmsnorm_add_forward(
+            m->x, next->rstd, next->h, m->state[layer].h_mid, m->context.exchange,
+            decoder_norm(m, m->block[layer + 1].attention_norm_row), t, d, m->config.norm_eps);
         decoder_lap(m, RF_PHASE_NORM, clock);
     }
     const rf_real *h_mid = m->state[m->config.layers - 1].h_mid, *branch = m->context.exchange;
@@ -142,8 +141,8 @@ static void spread_rows(rf_decoder *m, const rf_tokens *tokens, const rf_real *d
     if (dw)
         rf_rmsnorm_backward_weight(dw, dx, m->h_rows, m->rstd_rows, tokens->rows, d,
                                    m->norm_scratch);
-    rf_rmsnorm_backward(m->h_rows, NULL, dx, m->h_rows, m->rstd_rows,
-                        decoder_norm(m, m->norm_row), tokens->rows, d);
+    rf_rmsnorm_backward(m->h_rows, NULL, dx, m->h_rows, m->rstd_rows, decoder_norm(m, m->norm_row),
+                        tokens->rows, d);
     memset(m->dh, 0, (size_t)(tokens->tokens * d) * sizeof(rf_real));
     for (int64_t i = 0; i < tokens->rows; i++)
         memcpy(m->dh + tokens->row[i] * d, m->h_rows + i * d, (size_t)d * sizeof(rf_real));

@@ -99,8 +99,8 @@ static void scratch_layout(rf_decoder *m, rf_arena *scratch)
     }
     const int64_t exchange = tokens * (d + riding_ranks(m));
     m->context.exchange = RF_TAKE(scratch, rf_real, exchange);
-    m->context.exchange_scratch = RF_TAKE(
-        scratch, rf_real, rf_collect_scratch(&m->tp_collector, exchange, m->grid->slices));
+    m->context.exchange_scratch =
+        RF_TAKE(scratch, rf_real, rf_collect_scratch(&m->tp_collector, exchange, m->grid->slices));
     rf_workspace_layout(&m->context.workspace, scratch, m->threads, thread_items(m));
     rf_head_scratch_layout(&m->head_scratch, scratch, &m->head, m->grid);
     rf_attention_scratch_layout(&m->attention, scratch, kv_heads,
@@ -148,8 +148,7 @@ static void bind_adapter(rf_decoder *m, rf_block *block, int kind)
     if (first < 0) return;
     rf_adapter_tensor tensors[RF_ADAPTER_TENSORS];
     rf_real *values[RF_ADAPTER_TENSORS], *gradients[RF_ADAPTER_TENSORS];
-    const int count =
-        m->kind->tensors(&block->linear[kind].shape, &block->adapter[kind], tensors);
+    const int count = m->kind->tensors(&block->linear[kind].shape, &block->adapter[kind], tensors);
     for (int i = 0; i < count; i++) {
         values[i] = m->params.row[first + i].data;
         gradients[i] = gradient_of(m, first + i);

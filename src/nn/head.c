@@ -7,9 +7,9 @@
 
 /* What one vocabulary slice says of one row. */
 typedef struct part {
-    double max, sum;  /* of the logits; sum of exp(logit - max); an absent slice has sum 0 */
-    double target;    /* logit of the target where this slice holds it, else -infinity */
-    double most;      /* id of the first largest logit */
+    double max, sum; /* of the logits; sum of exp(logit - max); an absent slice has sum 0 */
+    double target;   /* logit of the target where this slice holds it, else -infinity */
+    double most;     /* id of the first largest logit */
 } part;
 
 void rf_head_scratch_layout(rf_head_scratch *scratch, rf_arena *arena, const rf_linear *head,
@@ -71,8 +71,7 @@ static rf_real *slice_logits(const rf_linear_context *context, const rf_linear *
                              const rf_head_scratch *scratch, int slice, int64_t rows)
 {
     const rf_cut cut = head->shape.cut;
-    const int64_t before =
-        rf_cut_begin(cut, slice) - rf_cut_begin(cut, context->grid->slice_begin);
+    const int64_t before = rf_cut_begin(cut, slice) - rf_cut_begin(cut, context->grid->slice_begin);
     return scratch->logits + rows * before;
 }
 

@@ -28,7 +28,8 @@ static void product_tile(tile_scratch *scratch, const rf_linear_context *context
     if (!p->accumulate)
         tile_store(out, p->n, sum, tile.rows, tile.cols);
     else
-        for (int64_t i = 0; i < tile.rows; i++) rf_add(out + i * p->n, sum + i * tile.cols, tile.cols);
+        for (int64_t i = 0; i < tile.rows; i++)
+            rf_add(out + i * p->n, sum + i * tile.cols, tile.cols);
 }
 
 void share_token_product(const rf_linear_context *context, const rf_linear *linear,

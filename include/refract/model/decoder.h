@@ -23,7 +23,16 @@
 #include "refract/nn/rope.h"
 
 /** The linear layers of a block, in model order. */
-typedef enum rf_linear_kind { RF_Q, RF_K, RF_V, RF_O, RF_GATE, RF_UP, RF_DOWN, RF_LINEARS } rf_linear_kind;
+typedef enum rf_linear_kind {
+    RF_Q,
+    RF_K,
+    RF_V,
+    RF_O,
+    RF_GATE,
+    RF_UP,
+    RF_DOWN,
+    RF_LINEARS
+} rf_linear_kind;
 
 /** Where the time of a pass goes. */
 typedef enum rf_phase {
@@ -51,12 +60,12 @@ typedef struct rf_decoder_options {
     const rf_targets *targets;      /**< which modules carry it, with r and alpha */
     double dropout;
     int use_rslora;
-    rf_names saved;       /**< modules trained in full beside the adapters */
-    int training;         /**< 0: no gradients, no moments */
-    int64_t max_tokens;   /**< of a micro-batch */
-    int64_t max_samples;  /**< of a micro-batch */
-    int64_t max_length;   /**< of a sample */
-    int64_t leaves;       /**< most micro-batches of a step, over the whole job */
+    rf_names saved;      /**< modules trained in full beside the adapters */
+    int training;        /**< 0: no gradients, no moments */
+    int64_t max_tokens;  /**< of a micro-batch */
+    int64_t max_samples; /**< of a micro-batch */
+    int64_t max_length;  /**< of a sample */
+    int64_t leaves;      /**< most micro-batches of a step, over the whole job */
     int threads;
 } rf_decoder_options;
 
@@ -72,7 +81,7 @@ typedef struct rf_block {
 
 /** What backward needs of one block, for one micro-batch; cut dimensions slice by slice. */
 typedef struct rf_block_state {
-    rf_real *h, *h_mid;       /**< [tokens, d_model] residual stream before attention and before MLP */
+    rf_real *h, *h_mid; /**< [tokens, d_model] residual stream before attention and before MLP */
     rf_real *rstd, *rstd_mid; /**< [tokens] */
     rf_real *q, *k, *v, *o;   /**< q, k after rotation */
     rf_real *lse;             /**< [local heads, tokens] */
@@ -100,11 +109,11 @@ typedef struct rf_decoder {
     rf_rope_table rope;
     rf_attention_scratch attention;
     rf_head_scratch head_scratch;
-    rf_block_state *state; /**< [layers]; owned */
-    rf_real *x, *dh, *h_last; /**< [tokens, d_model] */
-    rf_real *h_rows, *rstd_rows;          /**< of the labelled rows: [rows, d_model], [rows] */
-    rf_real *wide[2];                     /**< [tokens, widest cut dimension] */
-    rf_real *dk, *dv;                     /**< [tokens, local KV width] */
+    rf_block_state *state;       /**< [layers]; owned */
+    rf_real *x, *dh, *h_last;    /**< [tokens, d_model] */
+    rf_real *h_rows, *rstd_rows; /**< of the labelled rows: [rows, d_model], [rows] */
+    rf_real *wide[2];            /**< [tokens, widest cut dimension] */
+    rf_real *dk, *dv;            /**< [tokens, local KV width] */
     rf_real *norm_scratch;
     rf_real *gradient; /**< base of the trained gradients being written; borrowed */
     double seconds[RF_PHASES];
@@ -123,20 +132,21 @@ typedef struct rf_tokens {
 } rf_tokens;
 
 /**
- * Makes the table of tensors and the blocks. The caller owns *decoder. Local, the same on all ranks;
- * RF_USAGE (targets), RF_RESOURCES.
+ * Makes the table of tensors and the blocks. The caller owns *decoder. Local, the same on all
+ * ranks; RF_USAGE (targets), RF_RESOURCES.
  */
 rf_status rf_decoder_create(rf_decoder **decoder, const rf_grid *grid,
                             const rf_decoder_options *options);
 void rf_decoder_destroy(rf_decoder **decoder);
 
 /**
- * Cuts everything out of the arenas: `run` (weights, moments, tables), `step` (activations), `scratch`
- * (working memory). On counting arenas this is the memory plan. Local.
+ * Cuts everything out of the arenas: `run` (weights, moments, tables), `step` (activations),
+ * `scratch` (working memory). On counting arenas this is the memory plan. Local.
  */
 void rf_decoder_layout(rf_decoder *decoder, rf_arena *run, rf_arena *step, rf_arena *scratch);
 
-/** Fills the tables and points the layers at their values, after the layout on real arenas. Local. */
+/** Fills the tables and points the layers at their values, after the layout on real arenas. Local.
+ */
 void rf_decoder_bind(rf_decoder *decoder);
 
 /** Points the layers' gradients into `base` [params.trained_items]. Local. */
@@ -146,8 +156,8 @@ void rf_decoder_bind_gradients(rf_decoder *decoder, rf_real *base);
 void rf_decoder_forward(rf_decoder *decoder, const rf_tokens *tokens);
 
 /**
- * Forward and loss; with gradient != NULL also backward: gradient [trained_items] = d(scale loss), written
- * (padding apart, which stays as it was). Collective over tp.
+ * Forward and loss; with gradient != NULL also backward: gradient [trained_items] = d(scale loss),
+ * written (padding apart, which stays as it was). Collective over tp.
  */
 void rf_decoder_loss(rf_decoder *decoder, const rf_tokens *tokens, rf_real scale,
                      rf_head_result *result, rf_real *gradient);

@@ -1,6 +1,6 @@
 /**
- * The one table of a model's tensors: name, shape, cut, type, whether trained, and how it starts. Loading,
- * checkpoints, optimisers and exports all go by it.
+ * The one table of a model's tensors: name, shape, cut, type, whether trained, and how it starts.
+ * Loading, checkpoints, optimisers and exports all go by it.
  */
 #ifndef RF_MODEL_PARAMS_H
 #define RF_MODEL_PARAMS_H
@@ -14,31 +14,33 @@
 enum { RF_NAME_BYTES = 160 };
 
 typedef struct rf_param {
-    char name[RF_NAME_BYTES]; /**< as in the HF model, adapters as in PEFT: "<module>.lora_A.weight" */
+    char name[RF_NAME_BYTES]; /**< as in the HF model, adapters as in PEFT: "<module>.lora_A.weight"
+                               */
     rf_shape shape;
-    rf_dtype dtype;  /**< as held; RF_DTYPE_REAL when trained */
+    rf_dtype dtype; /**< as held; RF_DTYPE_REAL when trained */
     int trained;
     int adapter;     /**< 1: belongs to an adapter, not to the base model */
     double lr_scale; /**< learning rate = train.learning_rate * lr_scale */
     rf_init init;
-    int64_t items;   /**< of this rank's slices */
-    int64_t offset;  /**< first item in the trained arrays, when trained */
-    void *data;      /**< this rank's slices; borrowed from an arena */
+    int64_t items;  /**< of this rank's slices */
+    int64_t offset; /**< first item in the trained arrays, when trained */
+    void *data;     /**< this rank's slices; borrowed from an arena */
 } rf_param;
 
 typedef struct rf_params {
     rf_param *row; /**< [count] in model order; owned */
     int64_t count, capacity;
-    int64_t trained_items;         /**< of all trained tensors, each padded to a cache line */
-    rf_real *value;                /**< [trained_items] */
-    rf_real *moment1, *moment2;    /**< [trained_items]; NULL unless training */
+    int64_t trained_items;      /**< of all trained tensors, each padded to a cache line */
+    rf_real *value;             /**< [trained_items] */
+    rf_real *moment1, *moment2; /**< [trained_items]; NULL unless training */
 } rf_params;
 
 /** Adds a row and returns its index, -1 without memory. Local. */
 int64_t rf_params_add(rf_params *params, const rf_grid *grid, const char *name, rf_shape shape,
                       rf_dtype dtype, int trained, rf_init init);
 
-/** Cuts values (and moments, when `training`) out of the arena and points the rows at them. Local. */
+/** Cuts values (and moments, when `training`) out of the arena and points the rows at them. Local.
+ */
 void rf_params_layout(rf_params *params, rf_arena *arena, int training);
 
 /** Row of that name, NULL if there is none. Local. */

@@ -39,8 +39,8 @@ typedef struct rf_linear {
 /** What one layer reads and writes in a pass over `tokens` tokens. */
 typedef struct rf_linear_pass {
     const rf_linear *linear;
-    rf_real *y;  /**< forward, column-parallel: output slices */
-    rf_real *xs; /**< [tokens, r] s (drop(x) A^T), kept for backward; NULL without adapter */
+    rf_real *y;        /**< forward, column-parallel: output slices */
+    rf_real *xs;       /**< [tokens, r] s (drop(x) A^T), kept for backward; NULL without adapter */
     const rf_real *dy; /**< backward: of y; slices if column-parallel, else [tokens, d_out] */
     int accumulate;    /**< 1: dw is added to instead of written (column-parallel only) */
 } rf_linear_pass;

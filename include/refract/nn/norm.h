@@ -21,8 +21,8 @@ void rf_rmsnorm_forward(rf_real *y, rf_real *rstd, const rf_real *x, const rf_re
                         int64_t tokens, int64_t d, double eps);
 
 /**
- * sum = h + branch, then y = rmsnorm(sum): the end of one residual branch and the start of the next.
- * All [tokens, d]; sum may be h.
+ * sum = h + branch, then y = rmsnorm(sum): the end of one residual branch and the start of the
+ * next. All [tokens, d]; sum may be h.
  */
 void rf_rmsnorm_add_forward(rf_real *y, rf_real *rstd, rf_real *sum, const rf_real *h,
                             const rf_real *branch, const rf_real *w, int64_t tokens, int64_t d,

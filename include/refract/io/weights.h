@@ -1,0 +1,29 @@
+/** The model's table and the files: rows as fields, base weights read in. */
+#ifndef RF_IO_WEIGHTS_H
+#define RF_IO_WEIGHTS_H
+
+#include "refract/io/checkpoint.h"
+#include "refract/model/params.h"
+
+/** Which rows of the table. */
+typedef enum rf_rows {
+    RF_ROWS_BASE,    /**< of the base model */
+    RF_ROWS_ADAPTER, /**< of adapters */
+    RF_ROWS_TRAINED  /**< whatever is trained */
+} rf_rows;
+
+/**
+ * The rows as fields whose path is the tensor's name; *fields is malloc'ed and owned by the caller.
+ * Local; RF_RESOURCES.
+ */
+rf_status rf_params_fields(const rf_params *params, rf_rows rows, rf_field **fields,
+                           int64_t *count);
+
+/**
+ * Reads the base weights from a model folder or file: every tensor must be there with its shape,
+ * and nothing else. `tied`: a superfluous lm_head.weight is passed over. Collective over the grid's
+ * world; RF_INPUT names file and tensor.
+ */
+rf_status rf_weights_load(const rf_grid *grid, const rf_params *params, const char *path, int tied);
+
+#endif

@@ -82,6 +82,7 @@ typedef struct rf_config_value {
     int64_t integer;       /**< integers and booleans */
     double number;         /**< numbers and integers */
     double *numbers;       /**< [words.count] of a mapping; owned */
+    int was_auto;          /**< 1: the program settled on it in place of `auto` */
     rf_config_source source;
     char *where; /**< of a value from a file: "FILE, line N"; owned */
 } rf_config_value;

@@ -1,4 +1,4 @@
-/* The configuration as YAML; what differs between two of them; the schema for people. */
+/* The configuration as YAML; the schema for people. */
 #include "config_internal.h"
 
 #include <inttypes.h>
@@ -144,53 +144,6 @@ char *rf_config_yaml(const rf_config *config)
     if (fclose(out) == 0) return text;
     free(text);
     return NULL;
-}
-
-static char *value_text(const rf_config *config, int index)
-{
-    char *text = NULL;
-    size_t bytes = 0;
-    FILE *out = open_memstream(&text, &bytes);
-    RF_ASSERT(out, "no memory for a value's text");
-    rf_config_value_write(out, &rf_config_schema[index], &config->values[index]);
-    fclose(out);
-    return text;
-}
-
-int rf_config_is_default(const rf_config *config, const char *key)
-{
-    const int index = rf_config_entry_find(key);
-    RF_ASSERT(index >= 0, "no key '%s' in the schema", key);
-    char *text = value_text(config, index), *standard = NULL;
-    rf_config *defaults = NULL;
-    RF_ASSERT(rf_config_parse(&defaults, "", 0, "defaults", NULL, 0) == RF_OK, "defaults: %s",
-              rf_status_message());
-    standard = value_text(defaults, index);
-    const int same = strcmp(text, standard) == 0;
-    free(text);
-    free(standard);
-    rf_config_destroy(&defaults);
-    return same;
-}
-
-int rf_config_differences(const rf_config *before, const rf_config *now, char *text, size_t bytes)
-{
-    int count = 0;
-    size_t used = 0;
-    if (bytes) text[0] = '\0';
-    for (int i = 0; i < rf_config_schema_count; i++) {
-        if (rf_config_schema[i].flags & RF_CONFIG_RESUMABLE) continue;
-        char *old = value_text(before, i), *new = value_text(now, i);
-        if (strcmp(old, new) != 0) {
-            if (used < bytes)
-                used += (size_t)snprintf(text + used, bytes - used, "%s%s: %s -> %s",
-                                         count ? "\n" : "", rf_config_schema[i].key, old, new);
-            count++;
-        }
-        free(old);
-        free(new);
-    }
-    return count;
 }
 
 static void print_entry(FILE *out, const rf_config_entry *entry)

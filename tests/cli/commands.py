@@ -91,6 +91,14 @@ class Configuration(ProgramTest):
         self.assertNotIn("lora.alpha", done.stderr)
 
 
+class ExitCodes(ProgramTest):
+    def test_every_rank__ends_with_the_same_code(self):
+        name = self.write("a.yaml", "lora: {r: 0}\n")
+        self.assertEqual(self.codes("config", name, ranks=3), [2, 2, 2])
+        self.assertEqual(self.codes("config", "no.yaml", ranks=2), [3, 3])
+        self.assertEqual(self.codes("methods", ranks=2), [0, 0])
+
+
 class Start(ProgramTest):
     def test_tasks_that_mpi_does_not_see__are_refused(self):
         step = {"SLURM_STEP_ID": "0", "SLURM_PROCID": "0", "SLURM_STEP_NUM_TASKS": "4"}

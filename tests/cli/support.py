@@ -45,6 +45,15 @@ class ProgramTest(unittest.TestCase):
             capture_output=True, text=True, check=False,
         )
 
+    def codes(self, *arguments, ranks):
+        """The exit code of every rank, as a sorted list."""
+        script = '"$@" 2>/dev/null >/dev/null; echo "code $?"'
+        done = subprocess.run(
+            [MPIRUN, "-q", "-n", str(ranks), "sh", "-c", script, "sh", REFRACT, *map(str, arguments)],
+            cwd=self.folder, env=clean_environment(), timeout=60, capture_output=True, text=True, check=True,
+        )
+        return sorted(int(line.split()[1]) for line in done.stdout.splitlines())
+
     def succeed(self, *arguments, **options):
         """Runs the program, which must end with code 0; returns what it printed."""
         done = self.refract(*arguments, **options)

@@ -230,6 +230,37 @@ static void differences__name_only_what_may_not_change(void **state)
     rf_config_destroy(&now);
 }
 
+static void resume__is_refused_with_every_difference(void **state)
+{
+    (void)state;
+    rf_config *now = NULL;
+    assert_ok(parse(&now, "lora: {r: 8}\ntrain: {log_every: 3, seed: 1}\n"));
+    char *yaml = rf_config_yaml(now);
+    assert_ok(rf_config_check_resume(now, yaml, "step-1.h5"));
+    assert_status(rf_config_check_resume(now, "train: {seed: 2}", "step-1.h5"), RF_CONFLICT);
+    assert_message_has("2 keys have changed since this run began (step-1.h5).");
+    assert_message_has("\nlora.r: 16 -> 8\ntrain.seed: 2 -> 1");
+    assert_status(rf_config_check_resume(now, "gone: 1", "step-1.h5"), RF_CONFLICT);
+    assert_message_has("not understood: unknown key 'gone' (step-1.h5, line 1)");
+    free(yaml);
+    rf_config_destroy(&now);
+}
+
+static void resolved_keys__are_those_that_were_auto(void **state)
+{
+    (void)state;
+    rf_config *config = NULL;
+    assert_ok(parse(&config, "train: {micro_tokens: 600}\n"));
+    rf_config_resolve_int(config, "parallel.tensor", 2);
+    rf_config_resolve_int(config, "parallel.tensor", 4);
+    rf_config_resolve_int(config, "train.micro_tokens", 700);
+    rf_config_resolve_number(config, "beam.temperature", 0.05);
+    char *text = rf_config_resolved(config);
+    assert_string_equal(text, "beam.temperature = 0.05\nparallel.tensor = 4\n");
+    free(text);
+    rf_config_destroy(&config);
+}
+
 static void damaged_bytes__never_crash_the_parser(void **state)
 {
     (void)state;
@@ -275,6 +306,8 @@ static const struct CMUnitTest config[] = {
     cmocka_unit_test(bad_overrides__are_refused),
     cmocka_unit_test(effective_yaml__fed_back__is_the_same),
     cmocka_unit_test(differences__name_only_what_may_not_change),
+    cmocka_unit_test(resume__is_refused_with_every_difference),
+    cmocka_unit_test(resolved_keys__are_those_that_were_auto),
     cmocka_unit_test(damaged_bytes__never_crash_the_parser),
     cmocka_unit_test(schema__prints_every_key),
 };

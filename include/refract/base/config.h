@@ -75,6 +75,12 @@ void rf_config_resolve_number(rf_config *config, const char *key, double value);
 void rf_config_resolve_string(rf_config *config, const char *key, const char *value);
 
 /**
+ * What was `auto` and has been resolved, one "key = value" per line in schema order. malloc'ed,
+ * owned by the caller. Local; NULL without memory.
+ */
+char *rf_config_resolved(const rf_config *config);
+
+/**
  * The effective configuration as YAML, every key in schema order; feeding it back gives the same
  * configuration. NUL-terminated, malloc'ed, owned by the caller. Local; NULL without memory.
  */
@@ -86,6 +92,13 @@ char *rf_config_yaml(const rf_config *config);
  * Local.
  */
 int rf_config_differences(const rf_config *before, const rf_config *now, char *text, size_t bytes);
+
+/**
+ * May a run that was begun with the effective configuration `before` (YAML, as rf_config_yaml wrote
+ * it) go on with `now`, whose `auto` values are resolved? RF_CONFLICT names `where` and shows each
+ * difference, key by key. Local; RF_RESOURCES.
+ */
+rf_status rf_config_check_resume(const rf_config *now, const char *before, const char *where);
 
 /** Every key with type, default, range and help, for --help and the documentation. Local. */
 void rf_config_print_schema(FILE *out);

@@ -6,16 +6,15 @@
 #include "refract/nn/attention.h"
 
 enum {
-    RF_KEY_BLOCK = 256,    /**< keys of a block; a multiple of RF_SUM_LANES */
-    RF_STACKED_ROWS = 192, /**< aimed at: queries of a block, the heads of a group stacked */
-    RF_MOST_QUERIES = 128  /**< of one head in a block, at most */
+    RF_KEY_BLOCK = 192,  /**< keys of a block; a multiple of RF_SUM_LANES */
+    RF_STACKED_ROWS = 96 /**< aimed at: queries of a block, the heads of a group stacked */
 };
 
-/** Queries of one head in a block. */
+/** Queries of one head in a block: few enough that little is computed above the diagonal. */
 static inline int64_t rf_query_rows(int64_t group)
 {
     const int64_t rows = (RF_STACKED_ROWS / group + 8) / 16 * 16;
-    return rows < 16 ? 16 : rows > RF_MOST_QUERIES ? RF_MOST_QUERIES : rows;
+    return rows < 16 ? 16 : rows;
 }
 
 /** Queries of one sample and key/value head, the heads of its group stacked: [group, rows]. */

@@ -1,2 +1,0 @@
-/* keeps the layer buildable until its first source arrives */
-typedef int rf_train_layer;

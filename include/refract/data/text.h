@@ -18,6 +18,9 @@ typedef struct rf_text {
     size_t length, capacity;
 } rf_text;
 
+/** Makes room for `more` bytes and the NUL behind what is there. RF_RESOURCES. Local. */
+rf_status rf_text_reserve(rf_text *text, size_t more);
+
 /** Appends bytes, or a C string. RF_RESOURCES. Local. */
 rf_status rf_text_append(rf_text *text, const char *bytes, size_t length);
 rf_status rf_text_add(rf_text *text, const char *string);

@@ -23,8 +23,9 @@ rf_status rf_ids_append(rf_ids *list, const int32_t *ids, int64_t count);
 
 /**
  * Reads `path`: a tokenizer.json or the folder that holds one, with tokenizer_config.json and
- * special_tokens_map.json beside it where they exist. The caller owns *tokenizer. Local; RF_INPUT
- * names the file and what in it is not understood.
+ * special_tokens_map.json and chat_template.jinja beside it where they exist. The caller owns
+ * *tokenizer. `truncation` and `padding` of the file are not applied. Local; RF_INPUT names the
+ * file and what in it is not understood (models other than BPE, for one); RF_RESOURCES.
  */
 rf_status rf_tokenizer_load(rf_tokenizer **tokenizer, const char *path);
 /** The same from JSON text already in memory (`name` for messages); config_json may be NULL. */
@@ -58,7 +59,9 @@ const char *rf_tokenizer_piece(const rf_tokenizer *tokenizer, int32_t id);
 int32_t rf_tokenizer_bos(const rf_tokenizer *tokenizer);
 int32_t rf_tokenizer_eos(const rf_tokenizer *tokenizer);
 int32_t rf_tokenizer_pad(const rf_tokenizer *tokenizer);
-/** The chat_template string of tokenizer_config.json, NULL if none. Borrowed. Local. */
+int32_t rf_tokenizer_unk(const rf_tokenizer *tokenizer);
+/** Chat template: chat_template.jinja, else of tokenizer_config.json; NULL if none. Borrowed.
+ * Local. */
 const char *rf_tokenizer_chat_template(const rf_tokenizer *tokenizer);
 
 #endif

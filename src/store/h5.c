@@ -7,6 +7,15 @@
 
 #include "h5_private.h"
 
+/* A file whose last flush failed (disk full) stays half-closed inside HDF5, which would try again,
+   and crash, when MPI ends. So HDF5 is started before MPI, where it hooks into neither exit; all
+   files are closed by name here, and nothing is left to do at the end. */
+__attribute__((constructor)) static void start_before_mpi(void)
+{
+    H5dont_atexit();
+    H5open();
+}
+
 static int is_creating(rf_h5_mode mode)
 {
     return mode == RF_H5_CREATE || mode == RF_H5_CREATE_LIVE;

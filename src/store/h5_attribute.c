@@ -12,12 +12,26 @@ hid_t rf_h5_object(const rf_h5 *file, const char *path)
     return object;
 }
 
-/* Replaces attribute `name`. On parallel files every rank runs the same calls. */
+/* 1 when the attribute has this very type, so that its value can be replaced in place. */
+static int fits(hid_t attribute, hid_t type)
+{
+    const hid_t present = H5Aget_type(attribute);
+    const int same = H5Tequal(present, type) > 0;
+    rf_h5_drop(present);
+    return same;
+}
+
+/* Writes or replaces attribute `name`. On parallel files every rank runs the same calls. */
 static herr_t put(hid_t object, const char *name, hid_t type, const void *value)
 {
-    if (H5Aexists(object, name) > 0 && H5Adelete(object, name) < 0) return -1;
+    hid_t attribute = H5Aexists(object, name) > 0 ? H5Aopen(object, name, H5P_DEFAULT) : -1;
+    if (attribute >= 0 && !fits(attribute, type)) {
+        rf_h5_drop(attribute);
+        attribute = -1;
+        if (H5Adelete(object, name) < 0) return -1;
+    }
     const hid_t space = H5Screate(H5S_SCALAR);
-    const hid_t attribute = H5Acreate2(object, name, type, space, H5P_DEFAULT, H5P_DEFAULT);
+    if (attribute < 0) attribute = H5Acreate2(object, name, type, space, H5P_DEFAULT, H5P_DEFAULT);
     const herr_t status = attribute >= 0 ? H5Awrite(attribute, type, value) : -1;
     rf_h5_drop(attribute);
     rf_h5_drop(space);

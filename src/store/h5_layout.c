@@ -113,7 +113,8 @@ static hid_t make_space(const rf_h5_layout *layout)
     return H5Screate_simple(layout->dims, size, most);
 }
 
-/* Every number is written before it is read, so no fill; what grows is cut into rows of chunks. */
+/* A fixed extent gets its place at once (what fills it later changes no metadata); what grows is
+   cut into chunks of rows. */
 static hid_t make_properties(const rf_h5_layout *layout)
 {
     hsize_t chunk[RF_H5_DIMS];
@@ -123,6 +124,8 @@ static hid_t make_properties(const rf_h5_layout *layout)
     const hid_t properties = H5Pcreate(H5P_DATASET_CREATE);
     herr_t status = H5Pset_obj_track_times(properties, 0);
     if (status >= 0 && layout->chunk > 0) status = H5Pset_chunk(properties, layout->dims, chunk);
+    if (status >= 0 && layout->chunk == 0)
+        status = H5Pset_alloc_time(properties, H5D_ALLOC_TIME_EARLY);
     if (status >= 0) return properties;
     rf_h5_drop(properties);
     return -1;

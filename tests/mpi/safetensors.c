@@ -105,6 +105,7 @@ static void write_then_read__any_type_and_layout__is_the_scattered_whole(void **
     static const rf_dtype types[] = {RF_F32, RF_BF16, RF_F16, RF_F64};
     for (int tp = 1; tp <= rf_test_size(); tp *= 2) {
         for (int t = 0; t < 4; t++) {
+            if (tp < rf_test_size() && types[t] != RF_BF16) continue;
             model m;
             make_model(&m, tp);
             const rf_safetensors_options options = {.dtype = &types[t]};

@@ -29,6 +29,7 @@ struct rf_targets {
     int64_t *layers; /* owned */
     int layer_count;
     char *where; /* owned */
+    int foreign;
 };
 
 static void list_free(rule_list *list)
@@ -172,6 +173,7 @@ static rf_status fill(rf_targets *t, const rf_target_rules *rules)
     t->where = strdup(rules->where);
     if (!t->where) return no_memory();
     t->all_linear = rules->all_linear;
+    t->foreign = rules->foreign;
     t->r = rules->r;
     t->alpha = rules->alpha;
     RF_TRY(check_values(rules));
@@ -320,7 +322,7 @@ rf_status rf_targets_require(const rf_targets *targets, const char *const *modul
     rf_unmatched first = {0};
     int found = 0, any = 0;
     RF_TRY(rf_targets_unmatched(targets, modules, count, &first, 1, &found));
-    if (found > 0)
+    if (found > 0 && !targets->foreign)
         return rf_fail(RF_USAGE,
                        "%s: '%s' matches no %s (%s). Write it as a module path ends, e.g. %s",
                        first.list, first.key,
@@ -328,5 +330,6 @@ rf_status rf_targets_require(const rf_targets *targets, const char *const *modul
                        targets->where, count > 0 ? modules[0] : "q_proj");
     for (int64_t m = 0; m < count && !any; m++) RF_TRY(is_targeted(targets, modules[m], &any));
     if (any) return RF_OK;
-    return rf_fail(RF_USAGE, "no module is targeted (%s). See target_modules", targets->where);
+    return rf_fail(targets->foreign ? RF_INPUT : RF_USAGE,
+                   "no module is targeted (%s). See target_modules", targets->where);
 }

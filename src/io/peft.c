@@ -117,9 +117,10 @@ rf_status rf_peft_read(const rf_peft *peft, const rf_grid *grid, const rf_field 
                        int64_t count)
 {
     rf_field *named = NULL;
-    RF_TRY_ALL(grid->world, rf_peft_name_fields(&named, fields, count));
-    for (int64_t i = 0; i < count; i++) follow_magnitude(peft, &named[i]);
-    const rf_status status = rf_safetensors_read(peft->tensors, grid, named, count, NULL, 0);
+    rf_status status = rf_agree(grid->world, rf_peft_name_fields(&named, fields, count));
+    for (int64_t i = 0; status == RF_OK && named && i < count; i++)
+        follow_magnitude(peft, &named[i]);
+    if (status == RF_OK) status = rf_safetensors_read(peft->tensors, grid, named, count, NULL, 0);
     free(named);
     return status;
 }

@@ -227,7 +227,7 @@ static rf_status read_rules(const json_t *json, lists *l, rf_target_rules *rules
 static rf_status make_targets(rf_peft *peft, const json_t *json, const char *file)
 {
     lists l = {0};
-    rf_target_rules rules = {.r = peft->r, .alpha = peft->alpha, .where = file};
+    rf_target_rules rules = {.r = peft->r, .alpha = peft->alpha, .where = file, .foreign = 1};
     rf_status status = read_rules(json, &l, &rules, file);
     peft->modules_to_save = (rf_names){l.saved, rules.saved.count};
     if (status == RF_OK) status = rf_targets_create(&peft->targets, &rules);

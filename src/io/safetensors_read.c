@@ -8,6 +8,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "refract/adapter/targets.h"
 #include "refract/comm/agree.h"
 #include "refract/linalg/convert.h"
 #include "safetensors_file.h"
@@ -48,6 +49,7 @@ static rf_status read_run(const source *s, char *out, int64_t first, int64_t n, 
 {
     const uint64_t at = s->info->begin + (uint64_t)first * s->item;
     if (s->to == s->info->type) return read_bytes(s, out, (size_t)n * s->item, at);
+    RF_ASSERT(s->item > 0, "%s has no size", s->info->dtype);
     const int64_t most = (int64_t)(STAGE_BYTES / s->item);
     for (int64_t done = 0; done < n; done += most) {
         const int64_t count = n - done < most ? n - done : most;
@@ -102,8 +104,8 @@ static rf_status read_columns(const source *s, char *out, const rf_shape *shape,
     if (rf_local_items(shape, begin, end) == 0) return RF_OK;
     const window w = choose_window(shape, begin, end, s->item);
     const size_t row_bytes = (size_t)w.width * s->item;
-    int64_t most = (int64_t)(STAGE_BYTES / row_bytes);
-    if (most < 1) most = 1;
+    RF_ASSERT(row_bytes > 0, "%s has empty rows", s->info->name);
+    const int64_t most = row_bytes < STAGE_BYTES ? (int64_t)(STAGE_BYTES / row_bytes) : 1;
     char *stage = malloc((size_t)most * row_bytes);
     rf_status status = stage ? RF_OK : rf_fail(RF_RESOURCES, "no memory to read %s", s->path);
     for (int64_t row = 0; row < shape->rows && status == RF_OK; row += most) {
@@ -202,13 +204,13 @@ rf_status rf_safetensors_load(const rf_safetensors *st, const char *name, rf_dty
     return read_rows(&s, data, &all, 0, 1);
 }
 
-static int is_ignored(const char *name, const char *const *ignored, int count)
+static int is_ignored(const char *name, rf_names ignored)
 {
     static const char computed[] = "rotary_emb.inv_freq";
     const size_t length = strlen(name), size = sizeof computed - 1;
     if (length >= size && strcmp(name + length - size, computed) == 0) return 1;
-    for (int i = 0; i < count; i++)
-        if (strcmp(name, ignored[i]) == 0) return 1;
+    for (int i = 0; i < ignored.count; i++)
+        if (strcmp(name, ignored.name[i]) == 0) return 1;
     return 0;
 }
 
@@ -226,15 +228,14 @@ static int by_place(const void *a, const void *b)
 }
 
 /* Names up to eight tensors that no field wants. */
-static rf_status check_extra(const rf_safetensors *st, const uint8_t *wanted,
-                             const char *const *ignored, int ignored_count)
+static rf_status check_extra(const rf_safetensors *st, const uint8_t *wanted, rf_names ignored)
 {
     char list[1024] = "";
     size_t at = 0;
     int64_t extra = 0;
     const char *path = "";
     for (int64_t i = 0; i < st->count; i++) {
-        if (wanted[i] || is_ignored(st->tensor[i].name, ignored, ignored_count)) continue;
+        if (wanted[i] || is_ignored(st->tensor[i].name, ignored)) continue;
         if (extra == 0) path = st->file[st->tensor[i].file].path;
         if (extra++ < 8 && at < sizeof list)
             at += (size_t)snprintf(list + at, sizeof list - at, "%s%s", at ? ", " : "",
@@ -260,18 +261,26 @@ static rf_status check_fields(const rf_safetensors *st, const rf_field *fields, 
     return RF_OK;
 }
 
+/* Reads in the order of the files; `tasks` and `wanted` are there to be filled. */
+static rf_status read_tasks(const rf_safetensors *st, const rf_grid *grid, const rf_field *fields,
+                            int64_t count, rf_names ignored, task *tasks, uint8_t *wanted)
+{
+    RF_TRY(check_fields(st, fields, count, tasks, wanted));
+    RF_TRY(check_extra(st, wanted, ignored));
+    if (count > 0) qsort(tasks, (size_t)count, sizeof *tasks, by_place);
+    for (int64_t i = 0; i < count; i++)
+        RF_TRY(rf_safetensors_read_slices(st, tasks[i].field, grid->slice_begin, grid->slice_end));
+    return RF_OK;
+}
+
 static rf_status read_all(const rf_safetensors *st, const rf_grid *grid, const rf_field *fields,
-                          int64_t count, const char *const *ignored, int ignored_count)
+                          int64_t count, rf_names ignored)
 {
     task *tasks = malloc(((size_t)count + 1) * sizeof *tasks);
     uint8_t *wanted = calloc((size_t)st->count + 1, 1);
-    rf_status status = RF_OK;
-    if (!tasks || !wanted) status = rf_fail(RF_RESOURCES, "no memory for the list of tensors");
-    if (status == RF_OK) status = check_fields(st, fields, count, tasks, wanted);
-    if (status == RF_OK) status = check_extra(st, wanted, ignored, ignored_count);
-    if (status == RF_OK && count > 0) qsort(tasks, (size_t)count, sizeof *tasks, by_place);
-    for (int64_t i = 0; i < count && status == RF_OK; i++)
-        status = rf_safetensors_read_slices(st, tasks[i].field, grid->slice_begin, grid->slice_end);
+    const rf_status status = tasks && wanted
+                                 ? read_tasks(st, grid, fields, count, ignored, tasks, wanted)
+                                 : rf_fail(RF_RESOURCES, "no memory for the list of tensors");
     free(tasks);
     free(wanted);
     return status;
@@ -280,5 +289,6 @@ static rf_status read_all(const rf_safetensors *st, const rf_grid *grid, const r
 rf_status rf_safetensors_read(const rf_safetensors *st, const rf_grid *grid, const rf_field *fields,
                               int64_t count, const char *const *ignored, int ignored_count)
 {
-    return rf_agree(grid->world, read_all(st, grid, fields, count, ignored, ignored_count));
+    return rf_agree(grid->world,
+                    read_all(st, grid, fields, count, (rf_names){ignored, ignored_count}));
 }

@@ -3,6 +3,7 @@
 #include "refract/io/safetensors.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <jansson.h>
 #include <limits.h>
 #include <stdio.h>
@@ -136,8 +137,7 @@ static void put_entry(FILE *out, const place *at)
     fprintf(out, ":{\"dtype\":\"%s\",\"shape\":[%lld", at->type->name,
             (long long)at->field->shape.rows);
     if (at->matrix) fprintf(out, ",%lld", (long long)at->field->shape.cols);
-    fprintf(out, "],\"data_offsets\":[%llu,%llu]}", (unsigned long long)at->begin,
-            (unsigned long long)(at->begin + at->bytes));
+    fprintf(out, "],\"data_offsets\":[%" PRIu64 ",%" PRIu64 "]}", at->begin, at->begin + at->bytes);
 }
 
 /* Length (little-endian), table, blanks up to a multiple of eight. */
@@ -177,7 +177,7 @@ static rf_status open_shards(plan *p)
         const size_t bytes = (size_t)(f->shape.rows * f->shape.cols) * rf_dtype_size(f->dtype);
         if (bytes > most) most = bytes;
     }
-    p->file = calloc((size_t)p->shards, sizeof(FILE *));
+    p->file = calloc((size_t)p->shards + 1, sizeof(FILE *));
     p->collected = malloc(most);
     p->block = malloc((size_t)BLOCK_ITEMS * 8);
     if (!p->file || !p->collected || !p->block)

@@ -163,6 +163,10 @@ static void match__another_model__is_refused(void **state)
     assert_ok(open_with(&peft, "{\"peft_type\": \"LORA\"}"));
     assert_status(rf_peft_match(peft, other, 1, &target, NULL), RF_INPUT);
     assert_message_has("matches no module of this model");
+    assert_status(rf_targets_require(peft->targets, other, 1), RF_INPUT);
+    assert_message_has("no module is targeted");
+    const char *const half[] = {"model.layers.0.self_attn.q_proj"}; /* v_proj matches nothing */
+    assert_ok(rf_targets_require(peft->targets, half, 1));
     rf_peft_close(&peft);
 }
 

@@ -210,6 +210,41 @@ static void match__expression_without_end__fails_instead_of_guessing(void **stat
     rf_targets_destroy(&targets);
 }
 
+static rf_targets *from_yaml(const char *yaml)
+{
+    rf_config *config = NULL;
+    rf_targets *made = NULL;
+    assert_ok(rf_config_parse(&config, yaml, strlen(yaml), "run.yaml", NULL, 0));
+    const rf_status status = rf_targets_from_config(&made, config);
+    rf_config_destroy(&config);
+    assert_ok(status);
+    return made;
+}
+
+static void from_config__keys_of_lora__become_the_rules(void **state)
+{
+    (void)state;
+    rf_target target;
+    rf_targets *made =
+        from_yaml("output: o\nlora:\n  r: 4\n  alpha: 6\n"
+                  "  rank_pattern: {layers.1.self_attn.q_proj: 2, q_proj: 7}\n"
+                  "  alpha_pattern: {v_proj: 1.5}\n  modules_to_save: [down_proj]\n");
+    const int64_t ranks[MODULES] = {7, 4, 0, 2, 7, 0};
+    for (int m = 0; m < MODULES; m++) {
+        assert_ok(rf_targets_match(made, modules[m], &target));
+        assert_int_equal(target.r, ranks[m]);
+        if (target.targeted) assert_near(target.alpha, m == 1 ? 1.5 : 6, 0, 0);
+    }
+    rf_targets_destroy(&made);
+
+    made = from_yaml("output: o\nlora: {target_modules: [q_proj, k_porj]}\n");
+    assert_ok(rf_targets_match(made, modules[1], &target));
+    assert_int_equal(target.targeted, 0);
+    assert_status(rf_targets_require(made, modules, MODULES), RF_USAGE);
+    assert_message_has("'k_porj' matches no module (run.yaml, line 2)");
+    rf_targets_destroy(&made);
+}
+
 static const struct CMUnitTest targets[] = {
     cmocka_unit_test(all_linear__takes_all_but_the_output_head),
     cmocka_unit_test(list__matches_ends_after_a_dot),
@@ -219,6 +254,7 @@ static const struct CMUnitTest targets[] = {
     cmocka_unit_test(alpha_pattern__follows_its_own_rules),
     cmocka_unit_test(require__names_the_rule_that_matches_nothing),
     cmocka_unit_test(create__senseless_rules__are_refused_by_name),
+    cmocka_unit_test(from_config__keys_of_lora__become_the_rules),
     cmocka_unit_test(match__expression_without_end__fails_instead_of_guessing),
 };
 RF_TEST_MAIN(targets)

@@ -47,6 +47,7 @@ typedef struct rf_target_rules {
     const rf_pattern *alpha_pattern; /**< regex -> alpha, likewise */
     int alpha_pattern_count;
     const char *where; /**< for messages: a file, or "lora" */
+    int foreign;       /**< of a PEFT folder: there a rule that matches nothing is no error */
 } rf_target_rules;
 
 typedef struct rf_targets rf_targets;
@@ -87,7 +88,8 @@ rf_status rf_targets_unmatched(const rf_targets *targets, const char *const *mod
                                rf_unmatched *unmatched, int most, int *found);
 
 /**
- * RF_USAGE that names the first unmatched rule, or says that no module at all is targeted. Local.
+ * Fails, naming the first unmatched rule (not for foreign rules), or when no module at all is
+ * targeted: RF_USAGE, for foreign rules RF_INPUT. Local.
  */
 rf_status rf_targets_require(const rf_targets *targets, const char *const *modules, int64_t count);
 

@@ -4,10 +4,9 @@
 # another task with LoRA, and shows what that changed. Everything lands in FOLDER (default: runs/quickstart);
 # what an earlier quick start left there is replaced.
 set -euo pipefail
-invoked=$PWD
+out=runs/quickstart
+[ $# -eq 0 ] || out=$(realpath -m -- "$1")
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
-out=${1:-runs/quickstart}
-case $out in /*) ;; *) [ $# -eq 0 ] || out=$invoked/$out ;; esac
 refract=build/refract
 
 bash jobs/install.sh build run test

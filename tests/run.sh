@@ -4,6 +4,8 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 bash jobs/install.sh build run test
-bash jobs/build.sh release -- -DRF_WERROR="$([ "${CI:-}" = true ] && echo ON || echo OFF)"
+options=()
+[ "${CI:-}" != true ] || options=(-DRF_WERROR=ON)
+bash jobs/build.sh release -- "${options[@]}"
 cores=$(nproc)
 ctest --preset release -j "$((cores > 2 ? cores : 2))" "$@"

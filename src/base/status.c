@@ -31,7 +31,7 @@ const char *rf_status_meaning(rf_status status)
     return "unknown status";
 }
 
-rf_status rf_fail(rf_status status, const char *format, ...)
+rf_status(rf_fail)(rf_status status, const char *format, ...)
 {
     char text[RF_MESSAGE_BYTES]; /* arguments may point into the old message */
     va_list arguments;

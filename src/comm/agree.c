@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-rf_status rf_agree(MPI_Comm comm, rf_status local)
+rf_status(rf_agree)(MPI_Comm comm, rf_status local)
 {
     int rank = 0, failing = INT_MAX;
     MPI_Comm_rank(comm, &rank);

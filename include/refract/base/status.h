@@ -36,6 +36,9 @@ const char *rf_status_meaning(rf_status status);
  * The text reads `WHAT (WHERE). HINT` and ends without a line break. Local.
  */
 rf_status rf_fail(rf_status status, const char *format, ...) __attribute__((format(printf, 2, 3)));
+#ifdef __clang_analyzer__ /* what the analyser cannot see from here: the code comes back */
+#define rf_fail(status, ...) ((rf_fail)((status), __VA_ARGS__), (status))
+#endif
 
 /** The text of this thread's last failure ("" if none). Local; borrowed until the next failure. */
 const char *rf_status_message(void);

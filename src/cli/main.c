@@ -73,7 +73,7 @@ int rf_cli_main(int argc, char **argv)
 {
     rf_cli cli = {.world = MPI_COMM_WORLD, .start = rf_clock_seconds()};
     int level = 0;
-    /* Started alone, Open MPI would start a daemon beside us, for calls that are never made here. */
+    /* Started alone, Open MPI would start a daemon beside us, for calls never made here. */
     setenv("OMPI_MCA_ess_singleton_isolated", "1", 0);
     MPI_Init_thread(&argc, &argv, MPI_THREAD_FUNNELED, &level);
     MPI_Comm_rank(cli.world, &cli.rank);

@@ -50,6 +50,7 @@ static bounds largest_step(const rf_samples *samples, int64_t batch_size, int64_
 
 static int take_memory(rf_batches *b, bounds most)
 {
+    RF_ASSERT(most.samples > 0 && most.tokens > 0 && most.micro > 0, "steps without samples");
     b->micro = calloc((size_t)most.micro, sizeof *b->micro);
     b->begin = calloc((size_t)(most.samples + most.micro), sizeof *b->begin);
     b->sample = calloc((size_t)most.samples, sizeof *b->sample);

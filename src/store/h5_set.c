@@ -120,6 +120,7 @@ static rf_status transfer_pieces(rf_h5_set *set, const int64_t *begin, const int
     RF_TRY(choose_slab(set, begin, count, &part, &items));
     if (items == 0) return RF_OK;
     const size_t item = H5Tget_size(set->type);
+    RF_ASSERT(part.count[0] > 0, "'%s' has %lld items in no rows", set->path, (long long)items);
     const hsize_t end = part.begin[0] + part.count[0];
     const hsize_t step = rows_per_piece(&part, items, item);
     const size_t row = (size_t)(items / (int64_t)part.count[0]) * item;
@@ -172,7 +173,7 @@ rf_status rf_h5_set_read_text(rf_h5_set *set, int64_t begin, int64_t count, char
 static rf_status extend(rf_h5_set *set, int64_t rows)
 {
     hsize_t size[RF_H5_DIMS];
-    RF_ASSERT(set->layout.chunk > 0, "'%s' has a fixed size", set->path);
+    RF_ASSERT(set->layout.chunk > 0 && set->layout.dims > 0, "'%s' has a fixed size", set->path);
     for (int i = 0; i < set->layout.dims; i++) size[i] = (hsize_t)set->layout.size[i];
     size[0] += (hsize_t)rows;
     if (H5Dset_extent(set->id, size) < 0) return rf_h5_fail(set->file, "extend", set->path);

@@ -113,7 +113,7 @@ static void gather__doubles_of_parts__come_in_leaf_order(void **state)
     int good = 1;
     for (int i = 0; i < MAX_LEAVES; i++) good &= all[i] == i;
     assert_all(good);
-    assert_near(rf_tree_sum_doubles(all, MAX_LEAVES), MAX_LEAVES * (MAX_LEAVES - 1) / 2, 0, 0);
+    assert_near(rf_tree_sum_doubles(all, MAX_LEAVES), MAX_LEAVES * (MAX_LEAVES - 1) / 2.0, 0, 0);
     rf_arena_destroy(&arena);
 }
 

@@ -14,10 +14,10 @@
 
 /** One array of the state: the field table is both what is saved and what is restored. */
 typedef struct rf_field {
-    char path[256];  /**< dataset, e.g. "/adapter/model.layers.0.self_attn.q_proj/A" */
-    rf_shape shape;  /**< global shape and how it is cut */
+    char path[256]; /**< dataset, e.g. "/adapter/model.layers.0.self_attn.q_proj/A" */
+    rf_shape shape; /**< global shape and how it is cut */
     rf_dtype dtype;
-    void *data;      /**< this rank's slices; borrowed */
+    void *data; /**< this rank's slices; borrowed */
 } rf_field;
 
 /** One attribute of the file's root. */
@@ -28,10 +28,10 @@ typedef struct rf_attribute {
 } rf_attribute;
 
 /**
- * Writes OUTPUT/checkpoints/step-%08d.h5 (folder: OUTPUT/checkpoints) and removes all but the newest
- * `keep`, only after the new one has been read back and verified. Replicated fields are compared over all
- * ranks by hash first (a difference is a bug that names the field). Collective over the grid's world.
- * RF_WRITE; the previous checkpoint stays.
+ * Writes OUTPUT/checkpoints/step-%08d.h5 (folder: OUTPUT/checkpoints) and removes all but the
+ * newest `keep`, only after the new one has been read back and verified. Replicated fields are
+ * compared over all ranks by hash first (a difference is a bug that names the field). Collective
+ * over the grid's world. RF_WRITE; the previous checkpoint stays.
  */
 rf_status rf_checkpoint_write(const rf_grid *grid, rf_log *log, const char *folder, int64_t step,
                               const rf_field *fields, int64_t field_count,
@@ -41,8 +41,9 @@ rf_status rf_checkpoint_write(const rf_grid *grid, rf_log *log, const char *fold
 typedef struct rf_checkpoint rf_checkpoint;
 
 /**
- * Opens the newest checkpoint of the folder whose every checksum holds; damaged or half-written ones are
- * named in a warning and passed over. *checkpoint is NULL when there is none. Collective over world.
+ * Opens the newest checkpoint of the folder whose every checksum holds; damaged or half-written
+ * ones are named in a warning and passed over. *checkpoint is NULL when there is none. Collective
+ * over world.
  */
 rf_status rf_checkpoint_open_newest(rf_checkpoint **checkpoint, const rf_grid *grid, rf_log *log,
                                     const char *folder);
@@ -58,7 +59,7 @@ const char *rf_checkpoint_attribute(const rf_checkpoint *checkpoint, const char 
 int rf_checkpoint_has(const rf_checkpoint *checkpoint, const char *path, int64_t *rows,
                       int64_t *cols);
 
-/** Fills every field's local slices. Collective over world; RF_INPUT names a missing field or shape. */
+/** Fills every field's local slices. Collective over world; RF_INPUT names what is missing. */
 rf_status rf_checkpoint_read(const rf_checkpoint *checkpoint, const rf_grid *grid,
                              const rf_field *fields, int64_t field_count);
 

@@ -18,11 +18,11 @@ typedef struct rf_model_config {
     double norm_eps;
     double initializer_range;
     rf_rope rope;
-    int tied;                                 /**< lm_head shares embed_tokens */
-    int attention_bias;                       /**< q, k, v, o have biases */
-    int mlp_bias;                             /**< gate, up, down have biases */
-    int64_t bos, pad;                         /**< token ids, -1 = none */
-    int64_t eos[RF_MAX_EOS];                  /**< end tokens */
+    int tied;                /**< lm_head shares embed_tokens */
+    int attention_bias;      /**< q, k, v, o have biases */
+    int mlp_bias;            /**< gate, up, down have biases */
+    int64_t bos, pad;        /**< token ids, -1 = none */
+    int64_t eos[RF_MAX_EOS]; /**< end tokens */
     int eos_count;
     char dtype[16]; /**< torch_dtype / dtype: "float32", "bfloat16", "float16" */
 } rf_model_config;

@@ -40,12 +40,14 @@ static void write_text(FILE *out, const char *text)
 static void write_number(FILE *out, double number)
 {
     char text[64];
-    for (int digits = 1; digits <= 17; digits++) {
-        snprintf(text, sizeof text, "%.*g", digits, number);
+    for (int precision = 1; precision <= 17; precision++) {
+        snprintf(text, sizeof text, "%.*g", precision, number);
         if (strtod(text, NULL) == number) break;
     }
-    const int whole = !strpbrk(text, ".e");
-    fprintf(out, "%s%s", text, whole ? ".0" : "");
+    /* with a point, or YAML 1.1 readers take 1e-08 for a text */
+    const int digits = (int)strcspn(text, "e");
+    const char *point = memchr(text, '.', (size_t)digits) ? "" : ".0";
+    fprintf(out, "%.*s%s%s", digits, text, point, text + digits);
 }
 
 static void write_scalar(FILE *out, const rf_config_entry *entry, const rf_config_value *value)

@@ -36,8 +36,7 @@ static int count_threads(MPI_Comm world)
     const int sharing = ranks_on_these_cpus(world, &cpus);
     const int wished = omp_get_max_threads();
     if (getenv("OMP_NUM_THREADS") || !known) return wished;
-    const int share = CPU_COUNT(&cpus) / sharing;
-    return share > 1 ? share : 1;
+    return CPU_COUNT(&cpus) > sharing && sharing > 0 ? CPU_COUNT(&cpus) / sharing : 1;
 }
 
 /* BLAS first: setting its threads sets OpenMP's too. Threads beyond one are ours, over fixed tiles.
@@ -117,7 +116,9 @@ static rf_status identify(const rf_cli *cli, identity *mine)
     snprintf(mine->blas, sizeof mine->blas, "%.90s core %.30s", openblas_get_config(),
              RF_FAULT_AT("start.blas") ? "another" : openblas_get_corename());
     snprintf(mine->host, sizeof mine->host, "%s", cli->log.host);
-    return digest_program(mine->program);
+    RF_TRY(digest_program(mine->program));
+    if (RF_FAULT_AT("start.program")) memset(mine->program, '0', RF_DIGEST_BYTES - 1);
+    return RF_OK;
 }
 
 static rf_status compare(const identity *all, int size)

@@ -80,6 +80,7 @@ rf_status rf_run_folder_open(rf_run_folder **folder, MPI_Comm comm, rf_log *log,
     status = rf_agree(comm, status);
     if (status == RF_OK) {
         int rank = 0;
+        RF_ASSERT(*folder, "agreed on success without a run folder");
         MPI_Comm_rank(comm, &rank);
         (*folder)->comm = comm;
         (*folder)->is_root = rank == 0;

@@ -59,6 +59,7 @@ rf_status rf_run_write_config(const rf_run *run)
         status = rf_fail(RF_RESOURCES, "no memory for the configuration's text");
     status = rf_agree(run->comm, status);
     if (status == RF_OK) {
+        RF_ASSERT(yaml && resolved, "agreed on success without a text");
         tell_resolved(run, resolved);
         status = rf_run_folder_write(run->folder, "config.yaml", yaml, strlen(yaml));
     }

@@ -114,8 +114,9 @@ class Start(ProgramTest):
         self.succeed("methods", SLURM_NTASKS="4", SLURM_PROCID="0", SLURM_JOB_ID="7")
         self.succeed("methods", SLURM_NTASKS="4", SLURM_PROCID="0", SLURM_STEP_ID="0", SLURM_STEP_NUM_TASKS="1")
 
-    def test_ranks_with_other_blas_kernels__are_refused(self):
-        self.fail_with(4, "rank 1 on ", "methods", ranks=2, RF_FAULT="start.blas:1")
+    def test_ranks_with_other_kernels_or_programs__are_refused(self):
+        self.fail_with(4, "has other BLAS kernels than rank 0", "methods", ranks=2, RF_FAULT="start.blas:1")
+        self.fail_with(4, "rank 2 on ", "methods", ranks=3, RF_FAULT="start.program:2")
 
 
 if __name__ == "__main__":

@@ -138,6 +138,32 @@ static void lock_that_names_nobody__is_a_conflict(void **state)
     assert_all(has_message("names no holder"));
 }
 
+/* Every rank tries to take the folder for itself; says how many did. */
+static int race(void)
+{
+    rf_run_folder *folder = NULL;
+    rf_log log = rf_log_start(rf_test_rank());
+    log.quiet = 1;
+    MPI_Barrier(MPI_COMM_WORLD);
+    const rf_status status = rf_run_folder_open(&folder, MPI_COMM_SELF, &log, output);
+    int mine = status == RF_OK, all = 0;
+    assert_all(status == RF_OK || status == RF_CONFLICT);
+    MPI_Allreduce(&mine, &all, 1, MPI_INT, MPI_SUM, MPI_COMM_WORLD);
+    rf_run_folder_close(&folder);
+    MPI_Barrier(MPI_COMM_WORLD);
+    return all;
+}
+
+static void runs_that_race_for_a_folder__leave_one_winner(void **state)
+{
+    (void)state;
+    for (int round = 0; round < 10; round++) {
+        assert_all(race() == 1);
+        write_lock("host=%s pid=%ld start=1 job=- restart=0\n", (long)getppid());
+        assert_all(race() == 1);
+    }
+}
+
 static void folder_that_cannot_be__is_a_write_failure(void **state)
 {
     (void)state;
@@ -194,6 +220,7 @@ static const struct CMUnitTest run_folder[] = {
     WITH_FOLDER(lock_of_a_dead_process__is_taken_over),
     WITH_FOLDER(lock_of_an_earlier_start_of_this_job__is_taken_over),
     WITH_FOLDER(lock_that_names_nobody__is_a_conflict),
+    WITH_FOLDER(runs_that_race_for_a_folder__leave_one_winner),
     WITH_FOLDER(folder_that_cannot_be__is_a_write_failure),
     WITH_FOLDER(stop_file__is_removed_by_hand_and_kept_by_a_restart),
     cmocka_unit_test(signal_on_one_rank__stops_all),

@@ -199,6 +199,8 @@ static void effective_yaml__fed_back__is_the_same(void **state)
     rf_config_resolve_number(config, "beam.temperature", 0.1 + 0.2);
     rf_config_resolve_string(config, "train.max_time", "a\"\\\n\x01#: ");
     char *yaml = rf_config_yaml(config);
+    assert_non_null(strstr(yaml, "  epsilon: 1.0e-08\n"));
+    assert_non_null(strstr(yaml, "  max_condition: 1.0e+08\n"));
     assert_ok(parse(&again, yaml));
     char *second = rf_config_yaml(again);
     assert_string_equal(yaml, second);

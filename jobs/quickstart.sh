@@ -49,7 +49,7 @@ score before "${lora[@]}" eval.adapter=none
 mpirun -n 2 "$refract" train "${lora[@]}"
 score after "${lora[@]}" "eval.adapter=$out/lora/adapter"
 
-say "what was learned, on problems with numbers never seen in training"
+say "what was learned, on pairs of numbers never seen in training"
 python3 - "$out" <<'PY'
 import json
 import pathlib

@@ -28,6 +28,7 @@ typedef struct rf_command {
 
 rf_status rf_cli_config(rf_cli *cli, int argc, char **argv);
 rf_status rf_cli_methods(rf_cli *cli, int argc, char **argv);
+rf_status rf_cli_prepare(rf_cli *cli, int argc, char **argv);
 
 /** Root prints version, commit, compiler, build and the libraries. Local. */
 void rf_cli_version(const rf_cli *cli);

@@ -11,6 +11,7 @@
 static const rf_command commands[] = {
     {"config", "check an input file and print the effective configuration", rf_cli_config},
     {"methods", "every method, its paper, its keys, what it combines with", rf_cli_methods},
+    {"prepare", "text or JSONL into a token store, by all ranks together", rf_cli_prepare},
 };
 enum { COMMANDS = sizeof commands / sizeof commands[0] };
 

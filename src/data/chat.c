@@ -34,32 +34,32 @@ static rf_bytes trimmed(rf_bytes text, int trim)
     return text;
 }
 
-static rf_status open_turn(const rf_chat *chat, const char *role, rf_pieces *out)
+static rf_status open_turn(const rf_chat *chat, const char *role, rf_transcript *out)
 {
-    RF_TRY(rf_pieces_add(out, chat->marks->head, 0));
-    RF_TRY(rf_pieces_add(out, role, 0));
-    return rf_pieces_add(out, chat->marks->middle, 0);
+    RF_TRY(rf_transcript_add(out, chat->marks->head, 0));
+    RF_TRY(rf_transcript_add(out, role, 0));
+    return rf_transcript_add(out, chat->marks->middle, 0);
 }
 
-static rf_status close_turn(const rf_chat *chat, int is_answer, rf_pieces *out)
+static rf_status close_turn(const rf_chat *chat, int is_answer, rf_transcript *out)
 {
     const char *end = chat->marks->end ? chat->marks->end : chat->eos;
-    RF_TRY(rf_pieces_add(out, end, is_answer));
-    return rf_pieces_add(out, chat->marks->tail, 0);
+    RF_TRY(rf_transcript_add(out, end, is_answer));
+    return rf_transcript_add(out, chat->marks->tail, 0);
 }
 
-static rf_status marked_system(const rf_chat *chat, rf_bytes text, rf_pieces *out)
+static rf_status marked_system(const rf_chat *chat, rf_bytes text, rf_transcript *out)
 {
     RF_TRY(open_turn(chat, role_names[RF_SYSTEM], out));
-    if (chat->preamble) RF_TRY(rf_pieces_add(out, chat->preamble, 0));
-    RF_TRY(rf_pieces_append(out, trimmed(text, chat->trim), 0));
+    if (chat->preamble) RF_TRY(rf_transcript_add(out, chat->preamble, 0));
+    RF_TRY(rf_transcript_append(out, trimmed(text, chat->trim), 0));
     return close_turn(chat, 0, out);
 }
 
 static rf_status render_marks(const rf_chat *chat, const rf_message *messages, int64_t count,
-                              int reply, rf_pieces *out)
+                              int reply, rf_transcript *out)
 {
-    if (chat->bos_first) RF_TRY(rf_pieces_add(out, chat->bos, 0));
+    if (chat->bos_first) RF_TRY(rf_transcript_add(out, chat->bos, 0));
     const char *text = chat->default_text ? chat->default_text : "";
     if ((chat->preamble || chat->default_text) && (count == 0 || messages[0].role != RF_SYSTEM))
         RF_TRY(marked_system(chat, (rf_bytes){text, strlen(text)}, out));
@@ -71,7 +71,7 @@ static rf_status render_marks(const rf_chat *chat, const rf_message *messages, i
         }
         const int is_answer = message->role == RF_ASSISTANT;
         RF_TRY(open_turn(chat, role_names[message->role], out));
-        RF_TRY(rf_pieces_append(out, trimmed(message->content, chat->trim), is_answer));
+        RF_TRY(rf_transcript_append(out, trimmed(message->content, chat->trim), is_answer));
         RF_TRY(close_turn(chat, is_answer, out));
     }
     return reply ? open_turn(chat, role_names[RF_ASSISTANT], out) : RF_OK;
@@ -79,7 +79,7 @@ static rf_status render_marks(const rf_chat *chat, const rf_message *messages, i
 
 /* `open` [SYSTEM] TEXT `close`; the system's text is trimmed together with the user's. */
 static rf_status user_turn(const rf_chat *chat, rf_bytes text, const rf_bytes *system,
-                           rf_pieces *out)
+                           rf_transcript *out)
 {
     const rf_chat_turns *turns = &chat->turns;
     rf_text joined = {0};
@@ -91,22 +91,22 @@ static rf_status user_turn(const rf_chat *chat, rf_bytes text, const rf_bytes *s
         if (status == RF_OK) status = rf_text_append(&joined, text.at, text.length);
         text = (rf_bytes){joined.bytes, joined.length};
     }
-    if (status == RF_OK && turns->bos_each) status = rf_pieces_add(out, chat->bos, 0);
-    if (status == RF_OK) status = rf_pieces_add(out, turns->open, 0);
-    if (status == RF_OK) status = rf_pieces_append(out, trimmed(text, turns->trim_user), 0);
-    if (status == RF_OK) status = rf_pieces_add(out, turns->close, 0);
+    if (status == RF_OK && turns->bos_each) status = rf_transcript_add(out, chat->bos, 0);
+    if (status == RF_OK) status = rf_transcript_add(out, turns->open, 0);
+    if (status == RF_OK) status = rf_transcript_append(out, trimmed(text, turns->trim_user), 0);
+    if (status == RF_OK) status = rf_transcript_add(out, turns->close, 0);
     free(joined.bytes);
     return status;
 }
 
-static rf_status assistant_turn(const rf_chat *chat, rf_bytes text, rf_pieces *out)
+static rf_status assistant_turn(const rf_chat *chat, rf_bytes text, rf_transcript *out)
 {
     const rf_chat_turns *turns = &chat->turns;
-    RF_TRY(rf_pieces_add(out, turns->lead, 1));
-    RF_TRY(rf_pieces_append(out, trimmed(text, turns->trim_answer), 1));
-    RF_TRY(rf_pieces_add(out, turns->trail, 1));
-    RF_TRY(rf_pieces_add(out, chat->eos, 1));
-    return rf_pieces_add(out, turns->after, 0);
+    RF_TRY(rf_transcript_add(out, turns->lead, 1));
+    RF_TRY(rf_transcript_append(out, trimmed(text, turns->trim_answer), 1));
+    RF_TRY(rf_transcript_add(out, turns->trail, 1));
+    RF_TRY(rf_transcript_add(out, chat->eos, 1));
+    return rf_transcript_add(out, turns->after, 0);
 }
 
 /* The user turn that carries the system message. */
@@ -120,7 +120,7 @@ static int64_t system_turn(const rf_chat *chat, const rf_message *messages, int6
 }
 
 static rf_status render_turns(const rf_chat *chat, const rf_message *messages, int64_t count,
-                              rf_pieces *out)
+                              rf_transcript *out)
 {
     rf_bytes text = {0};
     const rf_bytes *system = NULL;
@@ -136,7 +136,7 @@ static rf_status render_turns(const rf_chat *chat, const rf_message *messages, i
         count--;
     }
     const int64_t carrier = system_turn(chat, messages, count);
-    if (chat->bos_first) RF_TRY(rf_pieces_add(out, chat->bos, 0));
+    if (chat->bos_first) RF_TRY(rf_transcript_add(out, chat->bos, 0));
     for (int64_t i = 0; i < count; i++) {
         if (messages[i].role != (i % 2 ? RF_ASSISTANT : RF_USER))
             return rf_fail(RF_INPUT, "the chat's roles do not alternate user, assistant");
@@ -149,7 +149,7 @@ static rf_status render_turns(const rf_chat *chat, const rf_message *messages, i
 }
 
 rf_status rf_chat_render(const rf_chat *chat, const rf_message *messages, int64_t count, int reply,
-                         rf_pieces *pieces)
+                         rf_transcript *pieces)
 {
     return chat->marks ? render_marks(chat, messages, count, reply, pieces)
                        : render_turns(chat, messages, count, pieces);

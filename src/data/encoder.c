@@ -62,33 +62,54 @@ void rf_encoder_destroy(rf_encoder *encoder)
     *encoder = (rf_encoder){0};
 }
 
-/*
- * A text that goes on must not get a second leading blank: it is tokenised behind a line break,
- * whose ids are dropped again. Where the break would grow into the text's first token, the text
- * stands alone.
- */
-static rf_status encode_behind_break(const rf_encoder *encoder, rf_bytes text, rf_text *scratch,
-                                     rf_ids *behind, rf_ids *ids)
+/* Appends the ids that `text` has behind `lead`, a text whose own ids are `lead_ids`. */
+static rf_status encode_behind(const rf_encoder *encoder, const char *lead, const rf_ids *lead_ids,
+                               rf_bytes text, rf_ids *ids)
 {
-    const rf_ids *lead = &encoder->lead;
-    RF_TRY(rf_text_append(scratch, "\n", 1));
-    RF_TRY(rf_text_append(scratch, text.at, text.length));
-    RF_TRY(encode(encoder->tokenizer, (rf_bytes){scratch->bytes, scratch->length}, 0, behind));
-    if (behind->count < lead->count ||
-        memcmp(behind->ids, lead->ids, (size_t)lead->count * sizeof *lead->ids) != 0)
-        return encode(encoder->tokenizer, text, 0, ids);
-    return rf_ids_append(ids, behind->ids + lead->count, behind->count - lead->count);
+    rf_text joined = {0};
+    rf_ids both = {0};
+    const size_t bytes = (size_t)lead_ids->count * sizeof *lead_ids->ids;
+    rf_status status = rf_text_add(&joined, lead);
+    if (status == RF_OK) status = rf_text_append(&joined, text.at, text.length);
+    if (status == RF_OK)
+        status = encode(encoder->tokenizer, (rf_bytes){joined.bytes, joined.length}, 0, &both);
+    /* Where the lead would grow into the text's first token, the text stands alone. */
+    const int clean = status == RF_OK && both.count >= lead_ids->count &&
+                      memcmp(both.ids, lead_ids->ids, bytes) == 0;
+    if (clean)
+        status = rf_ids_append(ids, both.ids + lead_ids->count, both.count - lead_ids->count);
+    else if (status == RF_OK)
+        status = encode(encoder->tokenizer, text, 0, ids);
+    free(joined.bytes);
+    free(both.ids);
+    return status;
 }
 
-rf_status rf_encoder_text(const rf_encoder *encoder, rf_bytes text, int starts, rf_ids *ids)
+/* The content of an added token (which the tokeniser finds as a whole in any text), else NULL. */
+static const char *added_content(const rf_encoder *encoder, int32_t id)
 {
-    if (starts || !encoder->leading_blank) return encode(encoder->tokenizer, text, 0, ids);
-    rf_text scratch = {0};
-    rf_ids behind = {0};
-    const rf_status status = encode_behind_break(encoder, text, &scratch, &behind, ids);
-    free(scratch.bytes);
-    free(behind.ids);
-    return status;
+    const char *piece = id >= 0 ? rf_tokenizer_piece(encoder->tokenizer, id) : NULL;
+    rf_ids ids = {0};
+    const int is_added =
+        piece && encode(encoder->tokenizer, (rf_bytes){piece, strlen(piece)}, 0, &ids) == RF_OK &&
+        ids.count == 1 && ids.ids[0] == id;
+    free(ids.ids);
+    return is_added ? piece : NULL;
+}
+
+/*
+ * A text that goes on must not get a leading blank of its own, except where the tokeniser gives one
+ * to what follows an added token: it is tokenised behind that token, or behind a line break, whose
+ * ids are dropped again.
+ */
+rf_status rf_encoder_text(const rf_encoder *encoder, rf_bytes text, int32_t before, rf_ids *ids)
+{
+    if (before == RF_TEXT_STARTS || !encoder->leading_blank)
+        return encode(encoder->tokenizer, text, 0, ids);
+    const char *added = added_content(encoder, before);
+    const rf_ids last = {.ids = &before, .count = 1};
+    return added ? encode_behind(encoder, added, &last, text, ids)
+                 : encode_behind(encoder, "\n", &encoder->lead, text, ids);
 }
 
 rf_status rf_labels_repeat(rf_ids *labels, int32_t label, int64_t count)
@@ -105,8 +126,8 @@ static rf_status label_tail(rf_ids *labels, const rf_ids *ids, int64_t begin, in
     return rf_labels_repeat(labels, RF_NO_LABEL, ids->count - begin);
 }
 
-rf_status rf_encoder_pieces(const rf_encoder *encoder, const rf_pieces *pieces, int64_t count,
-                            int frame, rf_ids *ids, rf_ids *labels)
+rf_status rf_encoder_transcript(const rf_encoder *encoder, const rf_transcript *pieces,
+                                int64_t count, int frame, rf_ids *ids, rf_ids *labels)
 {
     int64_t begin = ids->count;
     if (frame) {
@@ -114,9 +135,10 @@ rf_status rf_encoder_pieces(const rf_encoder *encoder, const rf_pieces *pieces, 
         RF_TRY(label_tail(labels, ids, begin, 0));
     }
     for (int64_t i = 0; i < count; i++) {
-        const int is_answer = pieces->piece[i].is_answer;
+        const int is_answer = pieces->spans[i].is_answer;
         begin = ids->count;
-        RF_TRY(rf_encoder_text(encoder, rf_pieces_bytes(pieces, i), i == 0, ids));
+        const int32_t before = i > 0 && begin > 0 ? ids->ids[begin - 1] : RF_TEXT_STARTS;
+        RF_TRY(rf_encoder_text(encoder, rf_transcript_bytes(pieces, i), before, ids));
         const int ended = ids->count > begin && ids->ids[ids->count - 1] == encoder->eos;
         if (frame && is_answer && encoder->eos >= 0 && !ended)
             RF_TRY(rf_ids_append(ids, &encoder->eos, 1));

@@ -19,7 +19,7 @@ struct rf_formatter {
 
 /* A row's pieces, and whether BOS and EOS are still to be put around them. */
 typedef struct rendering {
-    rf_pieces pieces;
+    rf_transcript pieces;
     int frame;
 } rendering;
 
@@ -163,12 +163,12 @@ static const rf_template *template_for(const rf_formatter *f, rf_format format)
 }
 
 static rf_status join_texts(const rf_template *template, const rf_record *record, int reply,
-                            rf_text *prompt, rf_text *answer, rf_pieces *pieces)
+                            rf_text *prompt, rf_text *answer, rf_transcript *pieces)
 {
     RF_TRY(rf_template_render(template, record, prompt, answer));
-    RF_TRY(rf_pieces_append(pieces, (rf_bytes){prompt->bytes, prompt->length}, 0));
+    RF_TRY(rf_transcript_append(pieces, (rf_bytes){prompt->bytes, prompt->length}, 0));
     if (reply || record->output.length == 0) return RF_OK;
-    return rf_pieces_append(pieces, (rf_bytes){answer->bytes, answer->length}, 1);
+    return rf_transcript_append(pieces, (rf_bytes){answer->bytes, answer->length}, 1);
 }
 
 /* A record through a chat template: the user asks, the assistant answers. */
@@ -204,7 +204,7 @@ static rf_status render(const rf_formatter *f, rf_format format, const json_t *r
     if (format != RF_FORMAT_TEXT) return render_record(f, format, row, reply, out);
     rf_record record;
     RF_TRY(rf_row_record(&record, format, row, 1));
-    return rf_pieces_append(&out->pieces, record.output, !reply);
+    return rf_transcript_append(&out->pieces, record.output, !reply);
 }
 
 /* [CLS] first [SEP] second [SEP], as the post-processor frames; the class is the last token's
@@ -216,10 +216,10 @@ static rf_status encode_class(const rf_formatter *f, const json_t *row, rf_ids *
     rf_class_row found;
     RF_TRY(rf_row_class(&found, row));
     RF_TRY(rf_ids_append(ids, encoder->prefix.ids, encoder->prefix.count));
-    RF_TRY(rf_encoder_text(encoder, found.first, 1, ids));
+    RF_TRY(rf_encoder_text(encoder, found.first, RF_TEXT_STARTS, ids));
     RF_TRY(rf_ids_append(ids, encoder->suffix.ids, encoder->suffix.count));
     if (found.second.at) {
-        RF_TRY(rf_encoder_text(encoder, found.second, 1, ids));
+        RF_TRY(rf_encoder_text(encoder, found.second, RF_TEXT_STARTS, ids));
         RF_TRY(rf_ids_append(ids, encoder->suffix.ids, encoder->suffix.count));
     }
     if (!labels || ids->count == begin) return RF_OK;
@@ -252,9 +252,9 @@ rf_status rf_formatter_encode(const rf_formatter *formatter, const json_t *row, 
     rendering out;
     rf_status status = render(formatter, format, row, 0, &out);
     if (status == RF_OK)
-        status = rf_encoder_pieces(&formatter->encoder, &out.pieces, out.pieces.count, out.frame,
-                                   ids, labels);
-    rf_pieces_free(&out.pieces);
+        status = rf_encoder_transcript(&formatter->encoder, &out.pieces, out.pieces.count,
+                                       out.frame, ids, labels);
+    rf_transcript_free(&out.pieces);
     if (status == RF_OK && (train_on_inputs || *is_text) && ids->count > begin)
         memcpy(labels->ids + begin, ids->ids + begin,
                (size_t)(ids->count - begin) * sizeof *ids->ids);
@@ -275,9 +275,9 @@ rf_status rf_formatter_prompt(const rf_formatter *formatter, const json_t *row, 
     }
     rf_status status = render(formatter, format, row, 1, &out);
     if (status == RF_OK)
-        status = rf_encoder_pieces(&formatter->encoder, &out.pieces, out.pieces.count, out.frame,
-                                   ids, NULL);
-    rf_pieces_free(&out.pieces);
+        status = rf_encoder_transcript(&formatter->encoder, &out.pieces, out.pieces.count,
+                                       out.frame, ids, NULL);
+    rf_transcript_free(&out.pieces);
     return status;
 }
 
@@ -286,5 +286,5 @@ rf_status rf_formatter_stream(const rf_formatter *formatter, rf_bytes text, int 
     const rf_encoder *encoder = &formatter->encoder;
     if (!encoder->tokenizer) return rf_fail(RF_USAGE, "running text needs a tokenizer");
     if (first) RF_TRY(rf_ids_append(ids, encoder->prefix.ids, encoder->prefix.count));
-    return rf_encoder_text(encoder, text, first, ids);
+    return rf_encoder_text(encoder, text, first ? RF_TEXT_STARTS : RF_TEXT_GOES_ON, ids);
 }

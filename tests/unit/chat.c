@@ -22,17 +22,17 @@ enum { TURNS = sizeof dialog / sizeof dialog[0] };
 static void expect_chat(const rf_chat *chat, const rf_message *messages, int64_t count, int reply,
                         const char *wanted)
 {
-    rf_pieces pieces = {0};
+    rf_transcript pieces = {0};
     char marked[2048] = "";
     assert_ok(rf_chat_render(chat, messages, count, reply, &pieces));
     for (int64_t i = 0; i < pieces.count; i++) {
-        const rf_bytes bytes = rf_pieces_bytes(&pieces, i);
-        if (pieces.piece[i].is_answer) strcat(marked, "[[");
+        const rf_bytes bytes = rf_transcript_bytes(&pieces, i);
+        if (pieces.spans[i].is_answer) strcat(marked, "[[");
         strncat(marked, bytes.at, bytes.length);
-        if (pieces.piece[i].is_answer) strcat(marked, "]]");
+        if (pieces.spans[i].is_answer) strcat(marked, "]]");
     }
     assert_string_equal(marked, wanted);
-    rf_pieces_free(&pieces);
+    rf_transcript_free(&pieces);
 }
 
 static rf_chat *recognised(const char *jinja, const char *family)
@@ -147,12 +147,12 @@ static void mistral__old_form__has_bos_once_and_no_system(void **state)
         "{{ '[INST] ' + message['content'] + ' [/INST]' }}{% elif message['role'] == "
         "'assistant' %}{{ message['content'] + eos_token + ' ' }}{% endif %}{% endfor %}";
     rf_chat *chat = recognised(jinja, "mistral");
-    rf_pieces pieces = {0};
+    rf_transcript pieces = {0};
     expect_chat(chat, dialog + 1, 4, 0,
                 "<s>[INST] Hello [/INST][[Hi there</s>]] [INST] Who? [/INST][[  Me  </s>]] ");
     assert_status(rf_chat_render(chat, dialog, TURNS, 0, &pieces), RF_INPUT);
     assert_message_has("system");
-    rf_pieces_free(&pieces);
+    rf_transcript_free(&pieces);
     rf_chat_destroy(&chat);
 }
 
@@ -245,11 +245,11 @@ static void render__roles_out_of_turn__is_input(void **state)
 {
     (void)state;
     rf_chat *chat = NULL;
-    rf_pieces pieces = {0};
+    rf_transcript pieces = {0};
     assert_ok(rf_chat_named(&chat, "mistral", "<s>", "</s>"));
     assert_status(rf_chat_render(chat, dialog + 2, 2, 0, &pieces), RF_INPUT);
     assert_message_has("alternate");
-    rf_pieces_free(&pieces);
+    rf_transcript_free(&pieces);
     rf_chat_destroy(&chat);
 }
 

@@ -16,7 +16,7 @@
 #include <stdint.h>
 
 #include "refract/base/status.h"
-#include "refract/data/pieces.h"
+#include "refract/data/transcript.h"
 
 typedef enum rf_role { RF_SYSTEM, RF_USER, RF_ASSISTANT } rf_role;
 
@@ -48,6 +48,6 @@ const char *rf_chat_family(const rf_chat *chat);
  * family demands or a system message has no place, RF_RESOURCES.
  */
 rf_status rf_chat_render(const rf_chat *chat, const rf_message *messages, int64_t count, int reply,
-                         rf_pieces *pieces);
+                         rf_transcript *pieces);
 
 #endif

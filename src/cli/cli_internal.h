@@ -27,6 +27,7 @@ typedef struct rf_command {
 } rf_command;
 
 rf_status rf_cli_config(rf_cli *cli, int argc, char **argv);
+rf_status rf_cli_inspect(rf_cli *cli, int argc, char **argv);
 rf_status rf_cli_methods(rf_cli *cli, int argc, char **argv);
 rf_status rf_cli_prepare(rf_cli *cli, int argc, char **argv);
 

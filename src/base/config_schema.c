@@ -93,7 +93,9 @@ const rf_config_entry rf_config_schema[] = {
     {"data.format", CHOICE, "auto", 0, 0, "text completion alpaca chat gsm8k classification tokens",
      AUTO, "what a row holds"},
     {"data.template", TEXT, "auto", 0, 0, NULL, AUTO,
-     "none, alpaca, metamath, llm-adapters, gsm8k, chat or a file"},
+     "none, alpaca, metamath, llm-adapters, gsm8k, chat (the tokenizer's own), chatml, llama-3, "
+     "zephyr, "
+     "llama-2, mistral, or a file with {instruction} {input} {output}"},
     {"data.max_length", INTEGER, "512", 2, 16777216, NULL, 0, "tokens of a sample at most"},
     {"data.train_on_inputs", BOOLEAN, "false", 0, 0, NULL, 0, "label the prompt's tokens too"},
     {"data.max_samples", INTEGER, "0", 0, INFINITY, NULL, 0, "0: all"},

@@ -4,7 +4,7 @@
 
 #include <math.h>
 
-/* A: uniform in +-1/sqrt(d_in), Kaiming with a = sqrt(5), over the global width; B: zero. */
+/* A: uniform in +-1/sqrt(d_in) (Kaiming with a = sqrt(5)) over the global width, or normal; B: zero. */
 static int lora_tensors(const rf_shape *weight, const rf_adapter_options *options,
                         rf_adapter_tensor tensors[RF_ADAPTER_TENSORS])
 {
@@ -17,9 +17,11 @@ static int lora_tensors(const rf_shape *weight, const rf_adapter_options *option
         b.split = RF_ROWS;
         b.cut = weight->cut;
     }
-    tensors[0] = (rf_adapter_tensor){
-        "lora_A.weight", a, {RF_INIT_UNIFORM, 1.0 / sqrt((double)weight->cols)}};
-    tensors[1] = (rf_adapter_tensor){"lora_B.weight", b, {RF_INIT_ZERO, 0}};
+    const rf_init start = options->gaussian
+                              ? (rf_init){RF_INIT_NORMAL, 1.0 / (double)options->r}
+                              : (rf_init){RF_INIT_UNIFORM, 1.0 / sqrt((double)weight->cols)};
+    tensors[0] = (rf_adapter_tensor){"lora_A.weight", "A", a, start};
+    tensors[1] = (rf_adapter_tensor){"lora_B.weight", "B", b, {RF_INIT_ZERO, 0}};
     return 2;
 }
 

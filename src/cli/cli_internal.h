@@ -8,6 +8,7 @@
 #include "refract/base/config.h"
 #include "refract/base/log.h"
 #include "refract/base/status.h"
+#include "refract/train/train.h"
 
 /** What every subcommand is given. */
 typedef struct rf_cli {
@@ -17,6 +18,7 @@ typedef struct rf_cli {
     double start; /**< rf_clock_seconds() when the program began */
     int is_mute;  /**< 1: another process of the same launch tells the failure */
     rf_log log;
+    char command_line[4096]; /**< as it was typed, cut where it is longer */
 } rf_cli;
 
 /** A subcommand: argv[0] is its name. `run` is collective over world. */
@@ -26,10 +28,14 @@ typedef struct rf_command {
     rf_status (*run)(rf_cli *cli, int argc, char **argv);
 } rf_command;
 
+/** What a command of layer train is told of this process; borrows cli. Local. */
+rf_environment rf_cli_environment(rf_cli *cli);
+
 rf_status rf_cli_config(rf_cli *cli, int argc, char **argv);
-rf_status rf_cli_inspect(rf_cli *cli, int argc, char **argv);
+rf_status rf_cli_eval(rf_cli *cli, int argc, char **argv);
 rf_status rf_cli_methods(rf_cli *cli, int argc, char **argv);
 rf_status rf_cli_prepare(rf_cli *cli, int argc, char **argv);
+rf_status rf_cli_train(rf_cli *cli, int argc, char **argv);
 
 /** Root prints version, commit, compiler, build and the libraries. Local. */
 void rf_cli_version(const rf_cli *cli);

@@ -10,9 +10,10 @@
 
 static const rf_command commands[] = {
     {"config", "check an input file and print the effective configuration", rf_cli_config},
-    {"inspect", "what a checkpoint, telemetry, token or safetensors file holds", rf_cli_inspect},
+    {"eval", "score a base model, a run, a checkpoint or a PEFT folder", rf_cli_eval},
     {"methods", "every method, its paper, its keys, what it combines with", rf_cli_methods},
     {"prepare", "text or JSONL into a token store, by all ranks together", rf_cli_prepare},
+    {"train", "fine-tune a model, or go on with a run", rf_cli_train},
 };
 enum { COMMANDS = sizeof commands / sizeof commands[0] };
 
@@ -31,6 +32,25 @@ static void print_help(const rf_cli *cli)
            "Exit codes: 0 done, 1 bug, 2 usage or configuration, 3 input file, 4 resources,\n"
            "5 non-finite numbers, 6 writing failed, 7 run folder in use or of another run,\n"
            "75 stopped with all state saved (run the same command again).\n");
+}
+
+/* argv with blanks between, for the record that files keep of where they come from. */
+static void join_arguments(rf_cli *cli, int argc, char **argv)
+{
+    size_t at = 0;
+    for (int i = 0; i < argc && at < sizeof cli->command_line; i++) {
+        const size_t room = sizeof cli->command_line - at;
+        at += (size_t)snprintf(cli->command_line + at, room, "%s%s", i ? " " : "", argv[i]);
+    }
+}
+
+rf_environment rf_cli_environment(rf_cli *cli)
+{
+    return (rf_environment){.world = cli->world,
+                            .log = &cli->log,
+                            .threads = cli->threads,
+                            .start = cli->start,
+                            .command_line = cli->command_line};
 }
 
 static rf_status unknown_command(const char *name)
@@ -81,6 +101,7 @@ int rf_cli_main(int argc, char **argv)
     MPI_Comm_rank(cli.world, &cli.rank);
     MPI_Comm_size(cli.world, &cli.size);
     cli.log = rf_log_start(cli.rank);
+    join_arguments(&cli, argc, argv);
     const rf_status status = rf_agree(cli.world, run(&cli, argc, argv));
     rf_log_stop(&cli.log);
     tell(&cli, status);

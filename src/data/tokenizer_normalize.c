@@ -180,9 +180,7 @@ static rf_status takes_first(const rf_normalizer_step *step, rf_matcher *matcher
     rf_scan scan = {
         .pattern = &step->pattern, .matcher = matcher, .text = text->bytes, .length = text->length};
     RF_TRY(rf_scan_next(&scan, takes));
-    /* one character that is replaced leaves its replacement in its place */
-    *takes =
-        *takes && scan.begin == 0 && scan.end >= at && (!step->content_length || scan.end > at);
+    *takes = *takes && scan.begin == 0 && scan.end > 0;
     return RF_OK;
 }
 

@@ -132,6 +132,12 @@ const char *rf_checkpoint_attribute(const rf_checkpoint *checkpoint, const char 
     return rf_manifest_text(&checkpoint->manifest, name);
 }
 
+int64_t rf_checkpoint_number(const rf_checkpoint *checkpoint, const char *name, int64_t otherwise)
+{
+    const char *text = rf_checkpoint_attribute(checkpoint, name);
+    return text ? strtoll(text, NULL, 10) : otherwise;
+}
+
 int rf_checkpoint_has(const rf_checkpoint *checkpoint, const char *path, int64_t *rows,
                       int64_t *cols)
 {

@@ -124,7 +124,8 @@ static rf_status add_adapter(rf_decoder *m, const rf_decoder_options *o, int lay
                        "or a lora.rank_pattern for it",
                        (long long)target.r, module, (long long)most);
     block->adapter[kind] = (rf_adapter_options){
-        .r = target.r, .alpha = target.alpha, .dropout = o->dropout, .use_rslora = o->use_rslora};
+        .r = target.r, .alpha = target.alpha, .dropout = o->dropout, .use_rslora = o->use_rslora,
+                                                .gaussian = o->gaussian};
     rf_adapter_tensor tensors[RF_ADAPTER_TENSORS];
     const int count = o->adapter->tensors(&shape, &block->adapter[kind], tensors);
     for (int i = 0; i < count; i++) {
@@ -132,7 +133,9 @@ static rf_status add_adapter(rf_decoder *m, const rf_decoder_options *o, int lay
         const int64_t row = rf_params_add(&m->params, m->grid, name, tensors[i].shape,
                                           RF_DTYPE_REAL, 1, tensors[i].init);
         if (row < 0) return no_memory();
-        m->params.row[row].adapter = 1;
+        rf_param *param = &m->params.row[row];
+        param->adapter = 1;
+        snprintf(param->path, sizeof param->path, "/adapter/%.150s/%s", module, tensors[i].field);
         if (i == 0) block->adapter_row[kind] = row;
     }
     m->adapted++;

@@ -25,6 +25,7 @@ int64_t rf_params_add(rf_params *params, const rf_grid *grid, const char *name, 
                       .init = init,
                       .items = rf_local_items(&shape, grid->slice_begin, grid->slice_end)};
     snprintf(row->name, sizeof row->name, "%s", name);
+    snprintf(row->path, sizeof row->path, "/model/%s", name);
     if (trained) {
         const int64_t line = RF_ARENA_ALIGN / (int64_t)sizeof(rf_real);
         row->offset = params->trained_items;

@@ -31,6 +31,7 @@ typedef struct rf_adapter_options {
     double alpha;
     double dropout;
     int use_rslora;
+    int gaussian; /**< 1: A normal with standard deviation 1/r instead of uniform */
 } rf_adapter_options;
 
 enum { RF_ADAPTER_TENSORS = 4 };
@@ -38,6 +39,7 @@ enum { RF_ADAPTER_TENSORS = 4 };
 /** One trained tensor of a kind. */
 typedef struct rf_adapter_tensor {
     const char *suffix; /**< behind the module's name, as PEFT spells it: "lora_A.weight" */
+    const char *field;  /**< in checkpoints: "A" */
     rf_shape shape;
     rf_init init;
 } rf_adapter_tensor;

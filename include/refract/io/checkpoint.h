@@ -55,6 +55,8 @@ int64_t rf_checkpoint_step(const rf_checkpoint *checkpoint);
 const char *rf_checkpoint_path(const rf_checkpoint *checkpoint);
 /** Text of a root attribute, NULL if absent. Borrowed. Local. */
 const char *rf_checkpoint_attribute(const rf_checkpoint *checkpoint, const char *name);
+/** Number of a root attribute, `otherwise` if absent. Local. */
+int64_t rf_checkpoint_number(const rf_checkpoint *checkpoint, const char *name, int64_t otherwise);
 /** 1 if the dataset is there, with its global rows and columns. Local. */
 int rf_checkpoint_has(const rf_checkpoint *checkpoint, const char *path, int64_t *rows,
                       int64_t *cols);

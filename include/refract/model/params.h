@@ -11,11 +11,12 @@
 #include "refract/linalg/init.h"
 #include "refract/linalg/tensor.h"
 
-enum { RF_NAME_BYTES = 160 };
+enum { RF_NAME_BYTES = 160, RF_PATH_BYTES = 192 };
 
 typedef struct rf_param {
     char name[RF_NAME_BYTES]; /**< as in the HF model, adapters as in PEFT: "<module>.lora_A.weight"
                                */
+    char path[RF_PATH_BYTES]; /**< in checkpoints: "/adapter/<module>/A", "/model/<tensor>" */
     rf_shape shape;
     rf_dtype dtype; /**< as held; RF_DTYPE_REAL when trained */
     int trained;

@@ -1,0 +1,83 @@
+/** What a command works with: model, tokeniser, layout and memory, built from the configuration. */
+#ifndef RF_TRAIN_SESSION_H
+#define RF_TRAIN_SESSION_H
+
+#include <mpi.h>
+
+#include "refract/adapter/targets.h"
+#include "refract/base/arena.h"
+#include "refract/base/config.h"
+#include "refract/base/log.h"
+#include "refract/comm/grid.h"
+#include "refract/data/samples.h"
+#include "refract/data/tokenizer.h"
+#include "refract/io/peft.h"
+#include "refract/model/config.h"
+#include "refract/model/decoder.h"
+
+typedef struct rf_session {
+    rf_config *config;        /**< borrowed; `auto` values are resolved in it */
+    const rf_config *trained; /**< borrowed: method and lora.* are read from here; mostly config */
+    rf_log *log;              /**< borrowed */
+    MPI_Comm world;           /**< borrowed */
+    int threads;
+    int full; /**< method full: every tensor is trained */
+    rf_model_config model;
+    rf_tokenizer *tokenizer;  /**< owned; NULL where the model folder has none */
+    rf_targets *targets;      /**< owned; NULL with method full */
+    rf_peft *start;           /**< owned; the PEFT folder to start from, or NULL */
+    rf_names saved;           /**< modules trained in full beside adapters; names borrowed */
+    const char **saved_names; /**< owned */
+    rf_grid grid;
+    rf_decoder *decoder; /**< owned */
+    rf_arena run, step, scratch;
+    char base_digest[65]; /**< SHA-256 of the base model; "" until weights are loaded */
+} rf_session;
+
+/** Most that one micro-batch and one step will hold. */
+typedef struct rf_bounds {
+    int64_t tokens, samples, length; /**< of a micro-batch; of a sample */
+    int64_t leaves;                  /**< micro-batches of a step */
+} rf_bounds;
+
+/**
+ * Reads model configuration, tokeniser and target rules; `trained` is the configuration that names
+ * the adapters (config itself, or that of a checkpoint). The session is zeroed first. Collective
+ * over world; RF_USAGE, RF_INPUT, RF_RESOURCES. rf_session_close is due in any case.
+ */
+rf_status rf_session_open(rf_session *session, rf_config *config, const rf_config *trained,
+                          rf_log *log, MPI_Comm world, int threads);
+
+/** Takes the adapter of a PEFT folder: its rules replace lora.*, which may not contradict.
+ * Collective. */
+rf_status rf_session_start_from(rf_session *session, const char *folder);
+
+/** Samples of the files under a key ("data.train", "data.eval"). Collective over world. */
+rf_status rf_session_samples(rf_session *session, const char *key, rf_samples **samples);
+
+/** The smallest micro-batch limit that the configuration allows: train.micro_tokens resolved.
+ * Local. */
+int64_t rf_session_micro_tokens(rf_session *session);
+
+/**
+ * Settles parallel.tensor and model.storage, makes grid and decoder and counts the arenas (their
+ * `peak`); no memory is taken yet. with_adapter = 0: the base model alone. Collective over world.
+ */
+rf_status rf_session_plan(rf_session *session, const rf_bounds *bounds, int training,
+                          int with_adapter);
+
+/** Root prints the plan: memory per rank by arena. Local. */
+void rf_session_print_plan(const rf_session *session);
+
+/**
+ * Takes the memory that the counting arenas have counted (the caller's layouts after the plan
+ * included), cuts the decoder out of it and binds its layers. Collective over world; RF_RESOURCES.
+ */
+rf_status rf_session_allocate(rf_session *session);
+
+/** Reads (or draws) base weights, draws adapters or reads lora.start. Collective over world. */
+rf_status rf_session_weights(rf_session *session);
+
+void rf_session_close(rf_session *session);
+
+#endif

@@ -1,0 +1,37 @@
+/** The state of a training run as fields of a checkpoint, and the checks of a resume. */
+#ifndef RF_TRAIN_STATE_H
+#define RF_TRAIN_STATE_H
+
+#include "refract/base/config.h"
+#include "refract/io/checkpoint.h"
+#include "refract/model/params.h"
+
+/**
+ * Values and (with_moments) both moments of every trained tensor; *fields is malloc'ed and owned by
+ * the caller. Local; RF_RESOURCES.
+ */
+rf_status rf_state_fields(const rf_params *params, int with_moments, rf_field **fields,
+                          int64_t *count);
+
+/** What a checkpoint says of where it comes from. */
+typedef struct rf_origin {
+    const char *config; /**< the effective configuration, YAML */
+    const char *base_digest;
+    const char *data_digest;
+    const char *command_line;
+    int ranks, threads;
+} rf_origin;
+
+enum { RF_ORIGIN_ATTRIBUTES = 8 };
+
+/** The origin as attributes of a file; borrowed from it. Returns their number. Local. */
+int rf_origin_attributes(const rf_origin *origin, rf_attribute attributes[RF_ORIGIN_ATTRIBUTES]);
+
+/**
+ * A resumed run must be the same run: configuration (but for the keys that may change), base model
+ * and data. RF_CONFLICT shows every difference. Local.
+ */
+rf_status rf_state_check(const rf_checkpoint *checkpoint, const rf_config *config,
+                         const rf_origin *origin);
+
+#endif

@@ -1,0 +1,179 @@
+#include "refract/train/session.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "refract/comm/agree.h"
+#include "refract/io/hf_config.h"
+
+static rf_status read_model_config(rf_session *s)
+{
+    const char *path = rf_config_string(s->config, "model.path");
+    if (!path)
+        return rf_fail(RF_USAGE, "model.path is not set (%s). Name an HF model folder",
+                       rf_config_where(s->config, "model.path"));
+    return rf_hf_config_read(&s->model, path);
+}
+
+static rf_status read_tokenizer(rf_session *s)
+{
+    const int is_auto = rf_config_is_auto(s->config, "model.tokenizer");
+    const char *path = rf_config_string(s->config, is_auto ? "model.path" : "model.tokenizer");
+    char file[4096];
+    snprintf(file, sizeof file, "%s/tokenizer.json", path);
+    if (is_auto && access(file, F_OK) != 0) return RF_OK; /* token data need none */
+    return rf_tokenizer_load(&s->tokenizer, path);
+}
+
+static rf_status collect_saved(rf_session *s)
+{
+    const int count = rf_config_list_count(s->trained, "lora.modules_to_save");
+    s->saved_names = calloc((size_t)count + 1, sizeof *s->saved_names);
+    if (!s->saved_names) return rf_fail(RF_RESOURCES, "no memory for lora.modules_to_save");
+    for (int i = 0; i < count; i++) {
+        s->saved_names[i] = rf_config_list_item(s->trained, "lora.modules_to_save", i);
+        if (s->model.tied && strcmp(s->saved_names[i], "lm_head") == 0)
+            return rf_fail(RF_USAGE,
+                           "lora.modules_to_save names lm_head, which this model ties to its "
+                           "embedding (%s). Name embed_tokens to train both",
+                           rf_config_where(s->config, "lora.modules_to_save"));
+    }
+    s->saved = (rf_names){.name = s->saved_names, .count = count};
+    return RF_OK;
+}
+
+/* Keys whose values other layers of the program have yet to learn are refused, not ignored. */
+static rf_status check_supported(const rf_session *s)
+{
+    const rf_config *c = s->config;
+    const char *storage = rf_config_string(c, "model.storage");
+    const char *init = rf_config_string(c, "lora.init");
+    if (strcmp(rf_config_string(c, "compute.precision"), "f32") != 0)
+        return rf_fail(RF_USAGE, "compute.precision: %s is not built in (%s). Use f32",
+                       rf_config_string(c, "compute.precision"),
+                       rf_config_where(c, "compute.precision"));
+    if (strcmp(storage, "auto") != 0 && strcmp(storage, "f32") != 0 && strcmp(storage, "bf16") != 0)
+        return rf_fail(RF_USAGE, "model.storage: %s is not built in (%s). Use f32 or bf16", storage,
+                       rf_config_where(c, "model.storage"));
+    if (strcmp(init, "default") != 0 && strcmp(init, "gaussian") != 0)
+        return rf_fail(RF_USAGE, "lora.init: %s is not built in (%s). Use default or gaussian",
+                       init, rf_config_where(c, "lora.init"));
+    if (strcmp(rf_config_string(c, "model.init"), "random") == 0 && !s->full)
+        return rf_fail(RF_USAGE,
+                       "model.init: random leaves nothing for an adapter to adapt (%s). Use "
+                       "method: full",
+                       rf_config_where(c, "model.init"));
+    return RF_OK;
+}
+
+static rf_status read_all(rf_session *s)
+{
+    RF_TRY(check_supported(s));
+    RF_TRY(read_model_config(s));
+    RF_TRY(read_tokenizer(s));
+    RF_TRY(collect_saved(s));
+    return s->full ? RF_OK : rf_targets_from_config(&s->targets, s->trained);
+}
+
+rf_status rf_session_open(rf_session *s, rf_config *config, const rf_config *trained, rf_log *log,
+                          MPI_Comm world, int threads)
+{
+    memset(s, 0, sizeof *s);
+    s->config = config;
+    s->trained = trained;
+    s->log = log;
+    s->world = world;
+    s->threads = threads;
+    s->full = rf_config_has_method(trained, "full");
+    RF_TRY_ALL(world, read_all(s));
+    const char *start = trained == config ? rf_config_string(config, "lora.start") : NULL;
+    return start && !s->full ? rf_session_start_from(s, start) : RF_OK;
+}
+
+/* A key that the user set must say what the folder says. */
+static rf_status contradiction(const rf_session *s, const char *key, double folder)
+{
+    const double wish = strcmp(key, "lora.r") == 0 ? (double)rf_config_int(s->config, key)
+                                                   : rf_config_number(s->config, key);
+    if (!rf_config_is_set(s->config, key) || wish == folder) return RF_OK;
+    return rf_fail(RF_USAGE, "%s = %g, but the folder '%s' has %g (%s). Leave the key out", key,
+                   wish, rf_config_string(s->config, "lora.start"), folder,
+                   rf_config_where(s->config, key));
+}
+
+static rf_status check_start(rf_session *s)
+{
+    RF_TRY(contradiction(s, "lora.r", (double)s->start->r));
+    RF_TRY(contradiction(s, "lora.alpha", s->start->alpha));
+    if (rf_config_is_set(s->config, "lora.use_rslora") &&
+        rf_config_bool(s->config, "lora.use_rslora") != s->start->use_rslora)
+        return rf_fail(RF_USAGE, "lora.use_rslora contradicts the folder '%s' (%s). Leave it out",
+                       rf_config_string(s->config, "lora.start"),
+                       rf_config_where(s->config, "lora.use_rslora"));
+    if (rf_config_is_set(s->config, "lora.target_modules"))
+        return rf_fail(RF_USAGE,
+                       "lora.target_modules is set beside lora.start (%s). The folder names its "
+                       "own modules: leave the key out",
+                       rf_config_where(s->config, "lora.target_modules"));
+    rf_config_resolve_int(s->config, "lora.r", s->start->r);
+    rf_config_resolve_number(s->config, "lora.alpha", s->start->alpha);
+    return RF_OK;
+}
+
+rf_status rf_session_start_from(rf_session *s, const char *folder)
+{
+    RF_TRY(rf_peft_open(&s->start, s->world, folder, s->log));
+    if (s->start->use_dora)
+        return rf_fail(RF_USAGE, "the folder '%s' holds a DoRA adapter. Start from a LoRA one",
+                       folder);
+    s->saved = s->start->modules_to_save;
+    const char *start = rf_config_string(s->config, "lora.start");
+    return start ? rf_agree(s->world, check_start(s)) : RF_OK;
+}
+
+rf_status rf_session_samples(rf_session *s, const char *key, rf_samples **samples)
+{
+    const rf_config *c = s->config;
+    const int count = rf_config_list_count(c, key);
+    const char **paths = calloc((size_t)count + 1, sizeof *paths);
+    RF_TRY_ALL(s->world, paths ? RF_OK : rf_fail(RF_RESOURCES, "no memory for %s", key));
+    for (int i = 0; i < count; i++) paths[i] = rf_config_list_item(c, key, i);
+    const rf_data_options options = {.paths = paths,
+                                     .path_count = count,
+                                     .format = rf_config_string(c, "data.format"),
+                                     .template = rf_config_string(c, "data.template"),
+                                     .max_length = rf_config_int(c, "data.max_length"),
+                                     .max_samples = strcmp(key, "data.train") == 0
+                                                        ? rf_config_int(c, "data.max_samples")
+                                                        : rf_config_int(c, "eval.max_samples"),
+                                     .train_on_inputs = rf_config_bool(c, "data.train_on_inputs"),
+                                     .vocab = s->model.vocab};
+    const rf_status status = rf_samples_load(samples, s->world, &options, s->tokenizer, s->log);
+    free(paths);
+    return status;
+}
+
+int64_t rf_session_micro_tokens(rf_session *s)
+{
+    if (rf_config_is_auto(s->config, "train.micro_tokens")) {
+        const int64_t length = rf_config_int(s->config, "data.max_length");
+        rf_config_resolve_int(s->config, "train.micro_tokens", length > 512 ? length : 512);
+    }
+    return rf_config_int(s->config, "train.micro_tokens");
+}
+
+void rf_session_close(rf_session *s)
+{
+    rf_decoder_destroy(&s->decoder);
+    rf_grid_destroy(&s->grid);
+    rf_arena_destroy(&s->run);
+    rf_arena_destroy(&s->step);
+    rf_arena_destroy(&s->scratch);
+    rf_targets_destroy(&s->targets);
+    rf_peft_close(&s->start);
+    rf_tokenizer_destroy(&s->tokenizer);
+    free(s->saved_names);
+    s->saved_names = NULL;
+}

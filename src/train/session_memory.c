@@ -1,0 +1,172 @@
+/* Layout, memory plan and weights of a session. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/sysinfo.h>
+
+#include "refract/comm/agree.h"
+#include "refract/io/safetensors.h"
+#include "refract/io/weights.h"
+#include "refract/train/session.h"
+
+/* auto: data parallel while there are micro-batches for all ranks, then tensor parallel. */
+static int choose_tensor(rf_session *s, const rf_bounds *bounds)
+{
+    if (!rf_config_is_auto(s->config, "parallel.tensor"))
+        return (int)rf_config_int(s->config, "parallel.tensor");
+    int size = 1, tp = 1;
+    MPI_Comm_size(s->world, &size);
+    const int64_t slices = rf_config_int(s->config, "parallel.slices");
+    while (size / tp > bounds->leaves && 2 * tp <= slices && size % (2 * tp) == 0) tp *= 2;
+    rf_config_resolve_int(s->config, "parallel.tensor", tp);
+    return tp;
+}
+
+/* auto: the type of the files' largest tensors; f32 for what is trained. */
+static rf_status choose_storage(rf_session *s, rf_dtype *storage)
+{
+    *storage = RF_F32;
+    const char *wish = rf_config_string(s->config, "model.storage");
+    if (strcmp(wish, "bf16") == 0) *storage = RF_BF16;
+    if (!rf_config_is_auto(s->config, "model.storage")) return RF_OK;
+    if (!s->full && strcmp(rf_config_string(s->config, "model.init"), "pretrained") == 0) {
+        rf_safetensors *st = NULL;
+        RF_TRY(rf_safetensors_open_all(&st, s->world, rf_config_string(s->config, "model.path")));
+        int bf16 = 1;
+        for (int64_t i = 0; i < rf_safetensors_count(st); i++) {
+            const rf_tensor_info *info = rf_safetensors_at(st, i);
+            bf16 &= info->dims < 2 || (info->known && info->type == RF_BF16);
+        }
+        rf_safetensors_close(&st);
+        if (bf16) *storage = RF_BF16;
+    }
+    rf_config_resolve_string(s->config, "model.storage", rf_dtype_name(*storage));
+    return RF_OK;
+}
+
+static rf_status make_decoder(rf_session *s, const rf_bounds *bounds, rf_dtype storage,
+                              int training, int with_adapter)
+{
+    const rf_decoder_options options = {
+        .config = &s->model,
+        .storage = storage,
+        .full = s->full && training,
+        .adapter = s->full || !with_adapter ? NULL : rf_adapter_find("lora"),
+        .targets = s->start ? s->start->targets : s->targets,
+        .dropout = rf_config_number(s->trained, "lora.dropout"),
+        .use_rslora =
+            s->start ? s->start->use_rslora : rf_config_bool(s->trained, "lora.use_rslora"),
+        .saved = with_adapter && !s->full ? s->saved : (rf_names){0},
+        .gaussian = strcmp(rf_config_string(s->trained, "lora.init"), "gaussian") == 0,
+        .training = training,
+        .max_tokens = bounds->tokens,
+        .max_samples = bounds->samples,
+        .max_length = bounds->length,
+        .leaves = bounds->leaves,
+        .threads = s->threads};
+    if (bounds->length > s->model.max_position)
+        rf_log_info(s->log, "note: samples of %lld tokens exceed the model's max_position %lld",
+                    (long long)bounds->length, (long long)s->model.max_position);
+    return rf_decoder_create(&s->decoder, &s->grid, &options);
+}
+
+rf_status rf_session_plan(rf_session *s, const rf_bounds *bounds, int training, int with_adapter)
+{
+    rf_dtype storage;
+    const int tp = choose_tensor(s, bounds);
+    RF_TRY(
+        rf_grid_create(&s->grid, s->world, tp, (int)rf_config_int(s->config, "parallel.slices")));
+    RF_TRY(choose_storage(s, &storage));
+    RF_TRY_ALL(s->world, make_decoder(s, bounds, storage, training, with_adapter));
+    s->run = rf_arena_counting("run");
+    s->step = rf_arena_counting("step");
+    s->scratch = rf_arena_counting("scratch");
+    rf_decoder_layout(s->decoder, &s->run, &s->step, &s->scratch);
+    return RF_OK;
+}
+
+static double mib(size_t bytes)
+{
+    return (double)bytes / 1048576.0;
+}
+
+void rf_session_print_plan(const rf_session *s)
+{
+    const rf_params *params = &s->decoder->params;
+    const int64_t total = rf_params_total_global(params);
+    const int64_t trained = rf_params_trained_global(params);
+    rf_log_info(s->log, "layout: %d rank%s x %d thread%s, dp %d x tp %d, %d slices", s->grid.size,
+                s->grid.size == 1 ? "" : "s", s->threads, s->threads == 1 ? "" : "s",
+                s->grid.dp_size, s->grid.tp_size, s->grid.slices);
+    rf_log_info(s->log, "model: %lld parameters, %lld trained (%.3f %%), base held as %s",
+                (long long)total, (long long)trained, 100.0 * (double)trained / (double)total,
+                rf_config_string(s->config, "model.storage"));
+    rf_log_info(s->log,
+                "memory per rank: run %.1f MiB, step %.1f MiB, scratch %.1f MiB, together %.1f MiB",
+                mib(s->run.peak), mib(s->step.peak), mib(s->scratch.peak),
+                mib(s->run.peak + s->step.peak + s->scratch.peak));
+}
+
+/* Memory of this node against what its ranks plan to take. */
+static rf_status check_node(const rf_session *s, size_t bytes)
+{
+    MPI_Comm node;
+    MPI_Comm_split_type(s->world, MPI_COMM_TYPE_SHARED, 0, MPI_INFO_NULL, &node);
+    double mine = (double)bytes, all = 0;
+    MPI_Allreduce(&mine, &all, 1, MPI_DOUBLE, MPI_SUM, node);
+    MPI_Comm_free(&node);
+    struct sysinfo info;
+    if (sysinfo(&info) != 0) return RF_OK;
+    const double has = (double)info.totalram * (double)info.mem_unit;
+    if (all <= has) return RF_OK;
+    return rf_fail(RF_RESOURCES,
+                   "the ranks of host %s plan %.1f GiB, the host has %.1f GiB. Use more hosts, a "
+                   "larger parallel.tensor or a smaller train.micro_tokens",
+                   s->log->host, all / 1073741824.0, has / 1073741824.0);
+}
+
+static rf_status take(rf_session *s, size_t run, size_t step, size_t scratch)
+{
+    RF_TRY(rf_arena_create(&s->run, "run", run));
+    RF_TRY(rf_arena_create(&s->step, "step", step));
+    return rf_arena_create(&s->scratch, "scratch", scratch);
+}
+
+rf_status rf_session_allocate(rf_session *s)
+{
+    const size_t run = s->run.peak, step = s->step.peak, scratch = s->scratch.peak;
+    RF_TRY_ALL(s->world, check_node(s, run + step + scratch));
+    RF_TRY_ALL(s->world, take(s, run, step, scratch));
+    rf_decoder_layout(s->decoder, &s->run, &s->step, &s->scratch);
+    rf_decoder_bind(s->decoder);
+    return RF_OK;
+}
+
+/* The adapter of a PEFT folder, whose tensors are named as the table's trained rows. */
+static rf_status read_start(rf_session *s)
+{
+    rf_field *fields = NULL;
+    int64_t count = 0;
+    RF_TRY_ALL(s->world, rf_params_fields(&s->decoder->params, RF_ROWS_TRAINED, &fields, &count));
+    const rf_status status = rf_peft_read(s->start, &s->grid, fields, count);
+    free(fields);
+    return status;
+}
+
+rf_status rf_session_weights(rf_session *s)
+{
+    const uint64_t seed = (uint64_t)rf_config_int(s->config, "train.seed");
+    const char *path = rf_config_string(s->config, "model.path");
+    const int random = strcmp(rf_config_string(s->config, "model.init"), "random") == 0;
+    if (random) {
+        rf_params_init(&s->decoder->params, &s->grid, seed, 0, 1);
+        snprintf(s->base_digest, sizeof s->base_digest, "random, seed %llu",
+                 (unsigned long long)seed);
+    } else {
+        RF_TRY(rf_weights_load(&s->grid, &s->decoder->params, path, s->model.tied));
+        RF_TRY(rf_weights_digest(s->world, path, s->base_digest));
+    }
+    if (s->start) return read_start(s);
+    rf_params_init(&s->decoder->params, &s->grid, seed, 1, 0);
+    return RF_OK;
+}

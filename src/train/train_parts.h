@@ -1,0 +1,59 @@
+/* What the sources of `train` share; private to layer train. */
+#ifndef RF_TRAIN_PARTS_H
+#define RF_TRAIN_PARTS_H
+
+#include "refract/train/evaluate.h"
+#include "refract/train/run.h"
+#include "refract/train/session.h"
+#include "refract/train/state.h"
+#include "refract/train/train.h"
+#include "refract/train/trainer.h"
+
+/* One run of `train`. */
+typedef struct training {
+    const rf_environment *env;
+    rf_config *config;
+    rf_log *log;
+    rf_run run;
+    rf_session session;
+    rf_trainer trainer;
+    rf_samples *samples, *held_out;
+    rf_batches *batches;
+    rf_evaluator evaluator; /* of the held-out samples, if any */
+    int64_t steps;          /* of the whole run */
+    int64_t saved_step;     /* of the newest checkpoint, -1 if none */
+    int64_t evaluated_step; /* of the last evaluation, -1 if none */
+    double saved_at;        /* clock of the last save */
+    double save_seconds;    /* the longest one */
+    double step_seconds;    /* of all steps of this start */
+    int64_t steps_here, tokens_here;
+    double phase[RF_STEP_PHASES];
+    rf_evaluation evaluation;
+    char *yaml; /* effective configuration; owned */
+} training;
+
+/* Reads model and data, lays out batches, plans memory. Collective over world. */
+rf_status training_prepare(training *t);
+/* Takes memory, loads weights, restores the newest checkpoint. Collective over world. */
+rf_status training_start(training *t);
+
+/* Writes a checkpoint of the present state unless the newest one already holds it. Collective. */
+rf_status training_save(training *t);
+/* Restores the newest checkpoint, if there is one; checks that it is this run's. Collective. */
+rf_status training_restore(training *t);
+
+/* What the run prints. */
+void training_print_banner(const training *t);
+void training_print_account(const training *t);
+void training_print_step(const training *t, const rf_step_report *report);
+void training_print_end(const training *t);
+/* Disk that checkpoints and the final folder will take, in bytes (whole job). */
+double training_checkpoint_bytes(const training *t);
+
+/* OUTPUT/adapter or OUTPUT/model of the present state. Collective over world. */
+rf_status training_export(training *t);
+
+/* train.gradients: every gradient of the first step, before clipping. Collective over world. */
+rf_status training_write_gradients(training *t, const char *path, const rf_real *gradient);
+
+#endif

@@ -1,0 +1,104 @@
+/* From configuration to a run that can take steps. */
+#include <math.h>
+#include <stdlib.h>
+
+#include "refract/comm/agree.h"
+#include "train_parts.h"
+
+static int64_t at_least(int64_t a, int64_t b)
+{
+    return a > b ? a : b;
+}
+
+static rf_status read_data(training *t)
+{
+    rf_session *s = &t->session;
+    const rf_config *c = t->config;
+    if (rf_config_list_count(c, "data.train") == 0)
+        return rf_fail(RF_USAGE, "data.train is not set (%s). Name the training data",
+                       rf_config_where(c, "data.train"));
+    RF_TRY(rf_session_samples(s, "data.train", &t->samples));
+    if (rf_config_list_count(c, "data.eval") > 0)
+        RF_TRY(rf_session_samples(s, "data.eval", &t->held_out));
+    return RF_OK;
+}
+
+static rf_status lay_out_batches(training *t)
+{
+    const rf_config *c = t->config;
+    const int64_t micro = rf_session_micro_tokens(&t->session);
+    RF_TRY(rf_batches_create(&t->batches, t->samples, rf_config_int(c, "train.batch_size"), micro,
+                             (uint64_t)rf_config_int(c, "train.seed"),
+                             rf_config_bool(c, "data.shuffle")));
+    if (t->held_out) RF_TRY(rf_evaluator_create(&t->evaluator, t->held_out, micro));
+    const int64_t steps = rf_config_int(c, "train.steps");
+    t->steps = steps > 0 ? steps
+                         : (int64_t)(rf_config_number(c, "train.epochs") *
+                                     (double)rf_batches_steps_per_epoch(t->batches));
+    return RF_OK;
+}
+
+/* Largest micro-batch: never more than micro_tokens, nor than all there is. */
+static rf_bounds bounds_of(const training *t)
+{
+    const int64_t micro = rf_config_int(t->config, "train.micro_tokens");
+    int64_t longest = t->samples->longest, samples = rf_config_int(t->config, "train.batch_size");
+    if (t->held_out) {
+        longest = at_least(longest, t->held_out->longest);
+        samples = at_least(samples, t->evaluator.most_samples);
+    }
+    return (rf_bounds){.tokens = micro,
+                       .samples = samples < micro ? samples : micro,
+                       .length = longest,
+                       .leaves = rf_batches_max_micro(t->batches)};
+}
+
+static void make_trainer(training *t)
+{
+    const rf_config *c = t->config;
+    const double ratio = rf_config_number(c, "train.warmup_ratio");
+    const int64_t warmup = rf_config_int(c, "train.warmup_steps");
+    t->trainer = (rf_trainer){
+        .decoder = t->session.decoder,
+        .grid = &t->session.grid,
+        .batches = t->batches,
+        .adamw = {.beta1 = rf_config_number(c, "optimizer.beta1"),
+                  .beta2 = rf_config_number(c, "optimizer.beta2"),
+                  .epsilon = rf_config_number(c, "optimizer.epsilon"),
+                  .weight_decay = rf_config_number(c, "train.weight_decay")},
+        .schedule = {.kind = rf_schedule_parse(rf_config_string(c, "train.schedule")),
+                     .learning_rate = rf_config_number(c, "train.learning_rate"),
+                     .warmup = warmup > 0 ? warmup : (int64_t)ceil(ratio * (double)t->steps),
+                     .steps = t->steps},
+        .max_grad_norm = rf_config_number(c, "train.max_grad_norm"),
+        .seed = (uint64_t)rf_config_int(c, "train.seed"),
+        .is_dropping = !t->session.full && rf_config_number(c, "lora.dropout") > 0};
+}
+
+rf_status training_prepare(training *t)
+{
+    rf_session *s = &t->session;
+    RF_TRY(rf_session_open(s, t->config, t->config, t->log, t->env->world, t->env->threads));
+    RF_TRY(read_data(t));
+    RF_TRY_ALL(t->env->world, lay_out_batches(t));
+    const rf_bounds bounds = bounds_of(t);
+    RF_TRY(rf_session_plan(s, &bounds, 1, 1));
+    make_trainer(t);
+    rf_trainer_layout(&t->trainer, &s->run, &s->scratch);
+    return RF_OK;
+}
+
+rf_status training_start(training *t)
+{
+    rf_session *s = &t->session;
+    RF_TRY(rf_session_allocate(s));
+    rf_trainer_layout(&t->trainer, &s->run, &s->scratch);
+    if (t->held_out) RF_TRY_ALL(t->env->world, rf_evaluator_allocate(&t->evaluator, &s->grid));
+    RF_TRY(rf_session_weights(s));
+    t->yaml = rf_config_yaml(t->config);
+    RF_TRY_ALL(t->env->world, t->yaml ? RF_OK : rf_fail(RF_RESOURCES, "no memory"));
+    RF_TRY(training_restore(t));
+    RF_TRY(rf_run_write_config(&t->run));
+    t->saved_at = rf_clock_seconds();
+    return RF_OK;
+}

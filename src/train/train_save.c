@@ -1,0 +1,71 @@
+/* Checkpoints of a run. */
+#include <stdlib.h>
+
+#include "refract/comm/agree.h"
+#include "refract/io/checkpoint.h"
+#include "train_parts.h"
+
+static rf_origin origin_of(const training *t)
+{
+    return (rf_origin){.config = t->yaml,
+                       .base_digest = t->session.base_digest,
+                       .data_digest = t->samples->digest,
+                       .command_line = t->env->command_line,
+                       .ranks = t->session.grid.size,
+                       .threads = t->env->threads};
+}
+
+double training_checkpoint_bytes(const training *t)
+{
+    return 3.0 * (double)rf_params_trained_global(&t->session.decoder->params) * sizeof(rf_real);
+}
+
+rf_status training_save(training *t)
+{
+    if (t->saved_step == t->trainer.step) return RF_OK;
+    const double start = rf_clock_seconds();
+    rf_field *fields = NULL;
+    int64_t count = 0;
+    RF_TRY_ALL(t->env->world, rf_state_fields(&t->session.decoder->params, 1, &fields, &count));
+    rf_attribute attributes[RF_ORIGIN_ATTRIBUTES + 1];
+    const rf_origin origin = origin_of(t);
+    int n = rf_origin_attributes(&origin, attributes);
+    attributes[n++] = (rf_attribute){.name = "evaluated_step", .number = t->evaluated_step};
+    const rf_status status = rf_checkpoint_write(
+        &t->session.grid, t->log, rf_run_folder_checkpoints(t->run.folder), t->trainer.step, fields,
+        count, attributes, n, (int)rf_config_int(t->config, "checkpoint.keep"));
+    free(fields);
+    RF_TRY(status);
+    t->saved_step = t->trainer.step;
+    t->saved_at = rf_clock_seconds();
+    if (t->saved_at - start > t->save_seconds) t->save_seconds = t->saved_at - start;
+    return RF_OK;
+}
+
+static rf_status read_state(training *t, const rf_checkpoint *checkpoint)
+{
+    rf_field *fields = NULL;
+    int64_t count = 0;
+    const rf_origin origin = origin_of(t);
+    RF_TRY_ALL(t->env->world, rf_state_check(checkpoint, t->config, &origin));
+    RF_TRY_ALL(t->env->world, rf_state_fields(&t->session.decoder->params, 1, &fields, &count));
+    const rf_status status = rf_checkpoint_read(checkpoint, &t->session.grid, fields, count);
+    free(fields);
+    RF_TRY(status);
+    t->trainer.step = t->saved_step = rf_checkpoint_step(checkpoint);
+    t->evaluated_step = rf_checkpoint_number(checkpoint, "evaluated_step", -1);
+    rf_log_info(t->log, "resuming after step %lld of %lld from %s", (long long)t->trainer.step,
+                (long long)t->steps, rf_checkpoint_path(checkpoint));
+    return RF_OK;
+}
+
+rf_status training_restore(training *t)
+{
+    rf_checkpoint *checkpoint = NULL;
+    RF_TRY(rf_checkpoint_open_newest(&checkpoint, &t->session.grid, t->log,
+                                     rf_run_folder_checkpoints(t->run.folder)));
+    if (!checkpoint) return RF_OK;
+    const rf_status status = read_state(t, checkpoint);
+    rf_checkpoint_close(&checkpoint);
+    return status;
+}

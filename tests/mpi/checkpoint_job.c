@@ -1,5 +1,6 @@
-/* checkpoint_job FOLDER STEP: a job that may be killed. Prints the step of the newest checkpoint in FOLDER
-   and whether it holds the state of that step, then writes the one of STEP (0: none). Exit code: status. */
+/* checkpoint_job FOLDER STEP: a job that may be killed. Prints the step of the newest checkpoint in
+   FOLDER and whether it holds the state of that step, then writes the one of STEP (0: none). Exit
+   code: status. */
 #include <mpi.h>
 #include <stdio.h>
 #include <stdlib.h>

@@ -28,13 +28,13 @@ typedef struct rf_attribute {
 } rf_attribute;
 
 /**
- * Writes OUTPUT/checkpoints/step-%08d.h5 (folder: OUTPUT/checkpoints) and removes the earlier ones but
- * the newest keep - 1 (keep < 1: none is removed), only after the new one has been read back and
- * verified. Attributes `schema`, `schema_version`, `created_utc`, `step` and `content_sha256` are
- * added. What several ranks hold is compared by hash first. Collective over the grid's world; arguments
- * equal on all ranks but for `data`. RF_WRITE or RF_RESOURCES, and then the previous checkpoint stays
- * and nothing of the new one; RF_BUG names a field whose copies differ; an earlier file that cannot be
- * removed is a warning.
+ * Writes OUTPUT/checkpoints/step-%08d.h5 (folder: OUTPUT/checkpoints) and removes the earlier ones
+ * but the newest keep - 1 (keep < 1: none is removed), only after the new one has been read back
+ * and verified. Attributes `schema`, `schema_version`, `created_utc`, `step` and `content_sha256`
+ * are added. What several ranks hold is compared by hash first. Collective over the grid's world;
+ * arguments equal on all ranks but for `data`. RF_WRITE or RF_RESOURCES, and then the previous
+ * checkpoint stays and nothing of the new one; RF_BUG names a field whose copies differ; an earlier
+ * file that cannot be removed is a warning.
  */
 rf_status rf_checkpoint_write(const rf_grid *grid, rf_log *log, const char *folder, int64_t step,
                               const rf_field *fields, int64_t field_count,
@@ -65,8 +65,9 @@ int rf_checkpoint_has(const rf_checkpoint *checkpoint, const char *path, int64_t
                       int64_t *cols);
 
 /**
- * Fills every field's local slices, for any grid. Collective over world; RF_INPUT names a missing field,
- * another shape or type, or damage since the file was opened (the slices are undefined then).
+ * Fills every field's local slices, for any grid. Collective over world; RF_INPUT names a missing
+ * field, another shape or type, or damage since the file was opened (the slices are undefined
+ * then).
  */
 rf_status rf_checkpoint_read(const rf_checkpoint *checkpoint, const rf_grid *grid,
                              const rf_field *fields, int64_t field_count);

@@ -9,6 +9,7 @@
 
 #include "eval_parts.h"
 #include "refract/comm/agree.h"
+#include "refract/data/prepare.h"
 #include "refract/io/checkpoint.h"
 #include "refract/train/report.h"
 #include "refract/train/state.h"
@@ -91,10 +92,7 @@ static rf_status check_task(const rf_config *config)
     if (strcmp(rf_config_string(config, "eval.task"), "loss") != 0)
         return rf_fail(RF_USAGE, "eval.task: %s is not built in (%s). Use loss",
                        rf_config_string(config, "eval.task"), rf_config_where(config, "eval.task"));
-    if (rf_config_list_count(config, "data.eval") == 0)
-        return rf_fail(RF_USAGE, "data.eval is not set (%s). Name the held-out data",
-                       rf_config_where(config, "data.eval"));
-    return RF_OK;
+    return rf_config_require(config, "data.eval");
 }
 
 /* Memory, weights, figures. */
@@ -138,7 +136,8 @@ static rf_status run(rf_config *config, const rf_environment *env, source *from,
     RF_TRY(rf_session_open(s, config, from->trained ? from->trained : config, env->log, env->world,
                            env->threads));
     if (from->peft) RF_TRY(rf_session_start_from(s, from->peft));
-    RF_TRY(rf_session_samples(s, "data.eval", samples));
+    RF_TRY(rf_data_load(samples, env->world, config, "data.eval", s->tokenizer, s->model.vocab,
+                        env->log));
     return evaluate(from, s, *samples, evaluator, &watch);
 }
 

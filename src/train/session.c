@@ -3,28 +3,15 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "refract/comm/agree.h"
+#include "refract/data/prepare.h"
 #include "refract/io/hf_config.h"
 
 static rf_status read_model_config(rf_session *s)
 {
-    const char *path = rf_config_string(s->config, "model.path");
-    if (!path)
-        return rf_fail(RF_USAGE, "model.path is not set (%s). Name an HF model folder",
-                       rf_config_where(s->config, "model.path"));
-    return rf_hf_config_read(&s->model, path);
-}
-
-static rf_status read_tokenizer(rf_session *s)
-{
-    const int is_auto = rf_config_is_auto(s->config, "model.tokenizer");
-    const char *path = rf_config_string(s->config, is_auto ? "model.path" : "model.tokenizer");
-    char file[4096];
-    snprintf(file, sizeof file, "%s/tokenizer.json", path);
-    if (is_auto && access(file, F_OK) != 0) return RF_OK; /* token data need none */
-    return rf_tokenizer_load(&s->tokenizer, path);
+    RF_TRY(rf_config_require(s->config, "model.path"));
+    return rf_hf_config_read(&s->model, rf_config_string(s->config, "model.path"));
 }
 
 static rf_status collect_saved(rf_session *s)
@@ -72,7 +59,6 @@ static rf_status read_all(rf_session *s)
 {
     RF_TRY(check_supported(s));
     RF_TRY(read_model_config(s));
-    RF_TRY(read_tokenizer(s));
     RF_TRY(collect_saved(s));
     return s->full ? RF_OK : rf_targets_from_config(&s->targets, s->trained);
 }
@@ -88,6 +74,7 @@ rf_status rf_session_open(rf_session *s, rf_config *config, const rf_config *tra
     s->threads = threads;
     s->full = rf_config_has_method(trained, "full");
     RF_TRY_ALL(world, read_all(s));
+    RF_TRY(rf_data_tokenizer(&s->tokenizer, world, config));
     const char *start = trained == config ? rf_config_string(config, "lora.start") : NULL;
     return start && !s->full ? rf_session_start_from(s, start) : RF_OK;
 }
@@ -131,28 +118,6 @@ rf_status rf_session_start_from(rf_session *s, const char *folder)
     s->saved = s->start->modules_to_save;
     const char *start = rf_config_string(s->config, "lora.start");
     return start ? rf_agree(s->world, check_start(s)) : RF_OK;
-}
-
-rf_status rf_session_samples(rf_session *s, const char *key, rf_samples **samples)
-{
-    const rf_config *c = s->config;
-    const int count = rf_config_list_count(c, key);
-    const char **paths = calloc((size_t)count + 1, sizeof *paths);
-    RF_TRY_ALL(s->world, paths ? RF_OK : rf_fail(RF_RESOURCES, "no memory for %s", key));
-    for (int i = 0; i < count; i++) paths[i] = rf_config_list_item(c, key, i);
-    const rf_data_options options = {.paths = paths,
-                                     .path_count = count,
-                                     .format = rf_config_string(c, "data.format"),
-                                     .template = rf_config_string(c, "data.template"),
-                                     .max_length = rf_config_int(c, "data.max_length"),
-                                     .max_samples = strcmp(key, "data.train") == 0
-                                                        ? rf_config_int(c, "data.max_samples")
-                                                        : rf_config_int(c, "eval.max_samples"),
-                                     .train_on_inputs = rf_config_bool(c, "data.train_on_inputs"),
-                                     .vocab = s->model.vocab};
-    const rf_status status = rf_samples_load(samples, s->world, &options, s->tokenizer, s->log);
-    free(paths);
-    return status;
 }
 
 int64_t rf_session_micro_tokens(rf_session *s)

@@ -100,7 +100,7 @@ static rf_status run(training *t, int is_dry)
     training_print_banner(t);
     if (!is_dry) RF_TRY(rf_run_open(&t->run, t->env->world, t->config, t->log, t->env->start));
     RF_TRY(training_prepare(t));
-    training_print_account(t);
+    training_print_steps(t);
     rf_session_print_plan(&t->session);
     rf_log_info(t->log, "disk: %.1f MiB per checkpoint, %lld kept",
                 training_checkpoint_bytes(t) / 1048576.0,

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include "refract/comm/agree.h"
+#include "refract/data/prepare.h"
 #include "train_parts.h"
 
 static int64_t at_least(int64_t a, int64_t b)
@@ -12,15 +13,14 @@ static int64_t at_least(int64_t a, int64_t b)
 
 static rf_status read_data(training *t)
 {
-    rf_session *s = &t->session;
-    const rf_config *c = t->config;
-    if (rf_config_list_count(c, "data.train") == 0)
-        return rf_fail(RF_USAGE, "data.train is not set (%s). Name the training data",
-                       rf_config_where(c, "data.train"));
-    RF_TRY(rf_session_samples(s, "data.train", &t->samples));
-    if (rf_config_list_count(c, "data.eval") > 0)
-        RF_TRY(rf_session_samples(s, "data.eval", &t->held_out));
-    return RF_OK;
+    const rf_session *s = &t->session;
+    MPI_Comm world = t->env->world;
+    RF_TRY_ALL(world, rf_config_require(t->config, "data.train"));
+    RF_TRY(rf_data_load(&t->samples, world, t->config, "data.train", s->tokenizer, s->model.vocab,
+                        t->log));
+    if (!rf_data_is_set(t->config, "data.eval")) return RF_OK;
+    return rf_data_load(&t->held_out, world, t->config, "data.eval", s->tokenizer, s->model.vocab,
+                        t->log);
 }
 
 static rf_status lay_out_batches(training *t)

@@ -14,22 +14,8 @@ void training_print_banner(const training *t)
                 t->env->threads == 1 ? "" : "s", t->log->host);
 }
 
-static void print_samples(const training *t, const char *what, const rf_samples *samples)
+void training_print_steps(const training *t)
 {
-    const rf_account *a = &samples->account;
-    rf_log_info(t->log,
-                "%s: %lld rows read, %lld samples with %lld tokens used, %lld truncated (%lld "
-                "tokens lost), %lld skipped without a label, %lld beyond max_samples",
-                what, (long long)a->rows, (long long)a->used,
-                (long long)samples->offset[samples->count], (long long)a->truncated,
-                (long long)a->tokens_lost, (long long)a->skipped_empty,
-                (long long)a->skipped_limit);
-}
-
-void training_print_account(const training *t)
-{
-    print_samples(t, "data.train", t->samples);
-    if (t->held_out) print_samples(t, "data.eval", t->held_out);
     rf_log_info(t->log, "steps: %lld of %lld samples each, %lld in an epoch", (long long)t->steps,
                 (long long)rf_config_int(t->config, "train.batch_size"),
                 (long long)rf_batches_steps_per_epoch(t->batches));

@@ -52,9 +52,6 @@ rf_status rf_session_open(rf_session *session, rf_config *config, const rf_confi
  * Collective. */
 rf_status rf_session_start_from(rf_session *session, const char *folder);
 
-/** Samples of the files under a key ("data.train", "data.eval"). Collective over world. */
-rf_status rf_session_samples(rf_session *session, const char *key, rf_samples **samples);
-
 /** The smallest micro-batch limit that the configuration allows: train.micro_tokens resolved.
  * Local. */
 int64_t rf_session_micro_tokens(rf_session *session);

@@ -207,7 +207,7 @@ def main():
     parser.add_argument("folder", type=pathlib.Path)
     parser.add_argument("--seed", type=int, default=42)
     parser.add_argument("--largest", type=int, default=49, help="largest number in a problem")
-    parser.add_argument("--pretrain", type=int, default=24000, help="problems to pre-train on")
+    parser.add_argument("--pretrain", type=int, default=18000, help="problems to pre-train on")
     parser.add_argument("--shifted", type=int, default=4000, help="problems to fine-tune on")
     parser.add_argument("--eval", type=int, default=256, help="held-out problems of each task")
     options = parser.parse_args()

@@ -11,6 +11,7 @@
 static const rf_command commands[] = {
     {"config", "check an input file and print the effective configuration", rf_cli_config},
     {"eval", "score a base model, a run, a checkpoint or a PEFT folder", rf_cli_eval},
+    {"inspect", "what a checkpoint, telemetry, token or safetensors file holds", rf_cli_inspect},
     {"methods", "every method, its paper, its keys, what it combines with", rf_cli_methods},
     {"prepare", "text or JSONL into a token store, by all ranks together", rf_cli_prepare},
     {"train", "fine-tune a model, or go on with a run", rf_cli_train},

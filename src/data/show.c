@@ -3,6 +3,7 @@
 
 #include "refract/data/prepare.h"
 
+#define BAR "\u2502" /* no token of a vocabulary is likely to hold it */
 enum { WIDTH = 96, TOKEN_BYTES = 256 };
 
 typedef struct printer {
@@ -46,8 +47,8 @@ static void print_token(printer *p, const char *kind, const char *text)
         fputc('\n', p->out);
         p->column = 0;
     }
-    if (!p->column) p->column = fprintf(p->out, "  %-6s |", kind);
-    fprintf(p->out, "%s|", text);
+    if (!p->column) p->column = fprintf(p->out, "  %-6s " BAR, kind) - (int)sizeof BAR + 2;
+    fprintf(p->out, "%s" BAR, text);
     p->column += wide;
 }
 

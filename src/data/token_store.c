@@ -40,8 +40,11 @@ static rf_status write_array(rf_h5 *file, const char *path, rf_dtype dtype, int6
                              const void *data, const char *description)
 {
     const rf_h5_layout layout = rf_h5_vector(dtype, n);
+    char hex[RF_DIGEST_BYTES];
+    RF_TRY(rf_digest_bytes(hex, data, (size_t)n * rf_dtype_size(dtype)));
     RF_TRY(rf_h5_create_set(file, path, &layout));
     RF_TRY(rf_h5_describe(file, path, "1", description));
+    RF_TRY(rf_h5_put_text(file, path, "sha256", hex));
     return rf_h5_write(file, path, dtype, NULL, NULL, data);
 }
 

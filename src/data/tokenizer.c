@@ -141,7 +141,7 @@ int64_t rf_tokenizer_size(const rf_tokenizer *tokenizer)
 {
     const rf_added *added = &tokenizer->added;
     const int64_t size = rf_bpe_size(tokenizer->model);
-    const int64_t last = added->count ? added->by_id[added->count - 1]->id : -1;
+    const int64_t last = added->count ? added->by_id[added->count - 1].token->id : -1;
     return last >= size ? last + 1 : size;
 }
 

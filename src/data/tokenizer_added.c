@@ -101,15 +101,15 @@ static rf_status check_token(const rf_added_token *token, const rf_bpe *bpe, rf_
 
 static int compare_ids(const void *a, const void *b)
 {
-    const rf_added_token *x = *(const rf_added_token *const *)a;
-    const rf_added_token *y = *(const rf_added_token *const *)b;
+    const rf_added_token *x = ((const struct rf_added_entry *)a)->token;
+    const rf_added_token *y = ((const struct rf_added_entry *)b)->token;
     return (x->id > y->id) - (x->id < y->id);
 }
 
 static int compare_contents(const void *a, const void *b)
 {
-    const rf_added_token *x = *(const rf_added_token *const *)a;
-    const rf_added_token *y = *(const rf_added_token *const *)b;
+    const rf_added_token *x = ((const struct rf_added_entry *)a)->token;
+    const rf_added_token *y = ((const struct rf_added_entry *)b)->token;
     if (x->length != y->length) return x->length < y->length ? -1 : 1;
     return memcmp(x->content, y->content, x->length);
 }
@@ -118,17 +118,17 @@ static int compare_contents(const void *a, const void *b)
 static rf_status sort_tokens(rf_added *added, rf_place place)
 {
     for (size_t i = 0; i < added->count; i++)
-        added->by_id[i] = added->by_content[i] = &added->tokens[i];
+        added->by_id[i].token = added->by_content[i].token = &added->tokens[i];
     qsort(added->by_id, added->count, sizeof *added->by_id, compare_ids);
     qsort(added->by_content, added->count, sizeof *added->by_content, compare_contents);
     for (size_t i = 1; i < added->count; i++) {
         if (compare_ids(&added->by_id[i - 1], &added->by_id[i]) == 0)
             return rf_fail(RF_INPUT, "added tokens '%s' and '%s' share the id %d (%s)",
-                           added->by_id[i - 1]->content, added->by_id[i]->content,
-                           added->by_id[i]->id, place.file);
+                           added->by_id[i - 1].token->content, added->by_id[i].token->content,
+                           added->by_id[i].token->id, place.file);
         if (compare_contents(&added->by_content[i - 1], &added->by_content[i]) == 0)
             return rf_fail(RF_INPUT, "added token '%s' is there twice (%s)",
-                           added->by_content[i]->content, place.file);
+                           added->by_content[i].token->content, place.file);
     }
     return RF_OK;
 }
@@ -183,13 +183,15 @@ void rf_added_free(rf_added *added)
     *added = (rf_added){0};
 }
 
-static const rf_added_token *find_sorted(const rf_added *added, const rf_added_token **sorted,
+static const rf_added_token *find_sorted(const rf_added *added, const struct rf_added_entry *sorted,
                                          const rf_added_token *wanted,
                                          int (*compare)(const void *, const void *))
 {
     if (!added->count) return NULL;
-    const rf_added_token **found = bsearch(&wanted, sorted, added->count, sizeof *sorted, compare);
-    return found ? *found : NULL;
+    const struct rf_added_entry key = {wanted};
+    const struct rf_added_entry *found =
+        bsearch(&key, sorted, added->count, sizeof *sorted, compare);
+    return found ? found->token : NULL;
 }
 
 const rf_added_token *rf_added_of_id(const rf_added *added, int32_t id)
@@ -243,11 +245,12 @@ rf_status rf_added_find(const rf_added *added, const rf_trie *trie, const char *
         if (index < 0) continue;
         const rf_added_token *token = &added->tokens[index];
         if (token->single_word && !stands_alone(bytes, from, length, begin, end)) continue;
-        if (token->lstrip) begin = blanks_before(bytes, done < begin ? done : begin, begin);
+        /* blanks that the last one took are gone; nothing may be left */
+        if (token->lstrip) begin = done < begin ? blanks_before(bytes, done, begin) : done;
         if (token->rstrip) end = blanks_behind(bytes, length, end);
         if (done < begin) RF_TRY(rf_stretches_append(spans, (rf_stretch){done, begin, -1, 0}));
-        RF_TRY(rf_stretches_append(spans, (rf_stretch){begin, end, token->id, 0}));
-        done = end > done ? end : done;
+        if (begin < end) RF_TRY(rf_stretches_append(spans, (rf_stretch){begin, end, token->id, 0}));
+        done = end;
     }
     if (done < length) RF_TRY(rf_stretches_append(spans, (rf_stretch){done, length, -1, 0}));
     return RF_OK;

@@ -9,7 +9,7 @@ enum {
     CACHED_BYTES = 24, /* longest word kept, so that an entry fills one cache line */
     CACHED_IDS = 8,
     CACHE_LEAST = 64,
-    CACHE_MOST = 16384,
+    CACHE_MOST = 32768,
     SHORT_WORD = 48 /* symbols up to which scanning for the lowest rank beats a heap */
 };
 
@@ -38,7 +38,8 @@ struct rf_bpe_work {
     size_t symbol_capacity;
     candidate *heap;
     size_t heap_count, heap_capacity;
-    rf_text key; /* a character with prefix and suffix */
+    rf_text key;   /* a character with prefix and suffix */
+    int32_t known; /* a character beyond ASCII that is a piece; 0: none yet */
 };
 
 rf_status rf_bpe_work_create(rf_bpe_work **work, size_t length)
@@ -294,6 +295,16 @@ static rf_status merge(const rf_bpe *bpe, rf_bpe_work *work, const char *word, s
     return RF_OK;
 }
 
+/* The word's entry, or the one of two places that it may take over. */
+static cached *find_cached(rf_bpe_work *work, const char *key, size_t length)
+{
+    const uint64_t at = rf_bpe_hash(key, CACHED_BYTES) & work->cache_mask;
+    cached *first = &work->cache[at], *second = &work->cache[at ^ 1];
+    if (!first->length) return first;
+    if (first->length == length && memcmp(first->word, key, CACHED_BYTES) == 0) return first;
+    return second;
+}
+
 static rf_status encode_cached(const rf_bpe *bpe, rf_bpe_work *work, const char *word,
                                size_t length, rf_ids *out)
 {
@@ -303,7 +314,7 @@ static rf_status encode_cached(const rf_bpe *bpe, rf_bpe_work *work, const char 
     }
     char key[CACHED_BYTES] = {0};
     memcpy(key, word, length);
-    cached *entry = &work->cache[rf_bpe_hash(key, CACHED_BYTES) & work->cache_mask];
+    cached *entry = find_cached(work, key, length);
     if (entry->length == length && memcmp(entry->word, key, CACHED_BYTES) == 0)
         return rf_ids_append(out, entry->ids, entry->count);
     RF_TRY(merge(bpe, work, word, length));
@@ -316,21 +327,28 @@ static rf_status encode_cached(const rf_bpe *bpe, rf_bpe_work *work, const char 
     return rf_ids_append(out, work->ids, (int64_t)work->count);
 }
 
-static int is_known(const rf_bpe *bpe, const char *word, size_t begin, size_t end)
+/* Whether the character word[begin, end) is a piece; the last of the longer ones is remembered. */
+static int is_known(const rf_bpe *bpe, rf_bpe_work *work, const char *word, size_t begin,
+                    size_t end, int32_t point)
 {
-    return rf_bpe_id(bpe, word + begin, end - begin) >= 0;
+    if (point < 128) return bpe->ascii_ids[point] >= 0;
+    if (point == work->known) return 1;
+    if (rf_bpe_id(bpe, word + begin, end - begin) < 0) return 0;
+    work->known = point;
+    return 1;
 }
 
 /* End of the shortest part from `begin` that no merge can reach across. */
-static size_t part_end(const rf_bpe *bpe, const char *word, size_t length, size_t begin)
+static size_t part_end(const rf_bpe *bpe, rf_bpe_work *work, const char *word, size_t length,
+                       size_t begin)
 {
     size_t x_at = begin, at = begin;
     int32_t x = rf_utf8_next(word, &at);
     while (at < length) {
         const size_t y_at = at;
         const int32_t y = rf_utf8_next(word, &at);
-        if (!rf_bpe_may_join(bpe, x, y) && is_known(bpe, word, x_at, y_at) &&
-            is_known(bpe, word, y_at, at))
+        if (!rf_bpe_may_join(bpe, x, y) && is_known(bpe, work, word, x_at, y_at, x) &&
+            is_known(bpe, work, word, y_at, at, y))
             return y_at;
         x = y;
         x_at = y_at;
@@ -347,7 +365,7 @@ rf_status rf_bpe_encode(const rf_bpe *bpe, rf_bpe_work *work, const char *word, 
     }
     if (length <= CACHED_BYTES || !bpe->joins) return encode_cached(bpe, work, word, length, out);
     for (size_t at = 0; at < length;) {
-        const size_t end = part_end(bpe, word, length, at);
+        const size_t end = part_end(bpe, work, word, length, at);
         RF_TRY(encode_cached(bpe, work, word + at, end - at, out));
         at = end;
     }

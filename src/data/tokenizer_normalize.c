@@ -180,7 +180,9 @@ static rf_status takes_first(const rf_normalizer_step *step, rf_matcher *matcher
     rf_scan scan = {
         .pattern = &step->pattern, .matcher = matcher, .text = text->bytes, .length = text->length};
     RF_TRY(rf_scan_next(&scan, takes));
-    *takes = *takes && scan.begin == 0 && scan.end > 0;
+    /* one character that is replaced leaves its replacement in its place */
+    *takes =
+        *takes && scan.begin == 0 && scan.end >= at && (!step->content_length || scan.end > at);
     return RF_OK;
 }
 

@@ -91,8 +91,10 @@ typedef struct rf_trie {
 typedef struct rf_added {
     rf_added_token *tokens; /**< owned, in order of the file */
     size_t count;
-    const rf_added_token **by_id, **by_content; /**< [count] owned: the tokens, sorted */
-    rf_trie raw, normalized;                    /**< those found before and after normalisation */
+    struct rf_added_entry {
+        const rf_added_token *token;
+    } * by_id, *by_content;  /**< [count] owned: the tokens, sorted */
+    rf_trie raw, normalized; /**< those found before and after normalisation */
 } rf_added;
 
 /** Needs the normaliser, which normalised contents go through, and the model for ids it has

@@ -186,8 +186,8 @@ rf_status rf_entry_compare(const rf_entry *entry, rf_h5 *file, const char *hex)
                    entry->path, rf_h5_path(file));
 }
 
-/* Digests the array block by block. */
-static rf_status digest_set(rf_digest *digest, const rf_entry *entry, rf_h5_set *set, char *block)
+static rf_status digest_blocks(rf_digest *digest, const rf_entry *entry, rf_h5_set *set,
+                               char *block)
 {
     const int64_t step = rf_entry_block(entry);
     const size_t row = (size_t)entry->cols * rf_dtype_size(entry->dtype);
@@ -200,21 +200,27 @@ static rf_status digest_set(rf_digest *digest, const rf_entry *entry, rf_h5_set 
     return RF_OK;
 }
 
-rf_status rf_entry_verify(const rf_entry *entry, rf_h5 *file)
+rf_status rf_entry_digest(const rf_entry *entry, rf_h5 *file, rf_digest *digest)
 {
-    char hex[RF_DIGEST_BYTES];
     rf_h5_set *set = NULL;
-    rf_digest digest = {.context = NULL};
     const size_t bytes =
         (size_t)(rf_entry_block(entry) * entry->cols) * rf_dtype_size(entry->dtype) + 1;
     char *block = malloc(bytes);
     rf_status status = block ? RF_OK : no_memory(entry->path);
-    if (status == RF_OK) status = rf_digest_start(&digest);
     if (status == RF_OK) status = rf_h5_set_open(&set, file, entry->path);
-    if (status == RF_OK) status = digest_set(&digest, entry, set, block);
+    if (status == RF_OK) status = digest_blocks(digest, entry, set, block);
     rf_h5_set_close(&set);
-    rf_digest_finish(&digest, hex);
     free(block);
+    return status;
+}
+
+rf_status rf_entry_verify(const rf_entry *entry, rf_h5 *file)
+{
+    char hex[RF_DIGEST_BYTES];
+    rf_digest digest;
+    RF_TRY(rf_digest_start(&digest));
+    const rf_status status = rf_entry_digest(entry, file, &digest);
+    rf_digest_finish(&digest, hex);
     return status == RF_OK ? rf_entry_compare(entry, file, hex) : status;
 }
 

@@ -55,6 +55,9 @@ int64_t rf_entry_block(const rf_entry *entry);
 /** RF_OK when `hex` is the digest the array was written with; RF_INPUT names it. Local. */
 rf_status rf_entry_compare(const rf_entry *entry, rf_h5 *file, const char *hex);
 
+/** Adds the content of an array in file order to a digest. RF_INPUT, RF_RESOURCES. Local. */
+rf_status rf_entry_digest(const rf_entry *entry, rf_h5 *file, rf_digest *digest);
+
 /** Reads one array and compares its digest. RF_INPUT names file and dataset. Local. */
 rf_status rf_entry_verify(const rf_entry *entry, rf_h5 *file);
 

@@ -40,7 +40,7 @@ static const char *hint_for(const rf_h5 *file, const reasons *found)
 {
     for (int i = 0; i < found->count; i++) {
         const char *text = found->text[i];
-        if (strstr(text, "lock"))
+        if (strstr(text, "lock file"))
             return "Another program may hold it open; on a file system without locks set "
                    "HDF5_USE_FILE_LOCKING=FALSE";
         if (strstr(text, "No space") || strstr(text, "quota") || strstr(text, "MPI_ERR_NO_SPACE"))

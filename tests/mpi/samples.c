@@ -364,14 +364,88 @@ static void print__sample__shows_what_is_learnt(void **state)
     rf_sample_print(out, samples, 1, NULL);
     fclose(out);
     assert_all(strcmp(text, "sample 0: 6 tokens, 2 learnt\n"
-                            "  given  |<s>|\u2581|x|a|\n"
-                            "  learnt |b|</s>|\n"
+                            "  given  \u2502<s>\u2502\u2581\u2502x\u2502a\u2502\n"
+                            "  learnt \u2502b\u2502</s>\u2502\n"
                             "sample 1: 2 tokens, 1 learnt\n"
-                            "  given  |300|\n"
-                            "  learnt |301 => 2|\n") == 0);
+                            "  given  \u2502300\u2502\n"
+                            "  learnt \u2502301 => 2\u2502\n") == 0);
     free(text);
     rf_samples_destroy(&samples);
     rf_tokenizer_destroy(&tokenizer);
+}
+
+static rf_tokenizer *shared_tokenizer(const char *relative)
+{
+    rf_tokenizer *tokenizer = NULL;
+    assert_all(rf_tokenizer_load(&tokenizer, rf_shared_path(relative)) == RF_OK);
+    return tokenizer;
+}
+
+/* BOS, a question that is given, an answer that is learnt, EOS. */
+static void shared__gsm8k__is_used_row_by_row(void **state)
+{
+    (void)state;
+    if (rf_test_size() > 2) return; /* the small tests go further */
+    skip_without("data/gsm8k/train.jsonl");
+    rf_tokenizer *tokenizer = shared_tokenizer("tokenizers/llama2");
+    const rf_data_options options = {.max_length = 1024, .vocab = 32000};
+    rf_samples *samples = load_both(rf_shared_path("data/gsm8k/train.jsonl"), options, tokenizer);
+    assert_all(samples->count == 7473 && samples->account.truncated == 0);
+    int64_t label_tokens = 0, ends = 0;
+    for (int64_t i = 0; i < samples->count; i++) {
+        const int64_t begin = samples->offset[i], end = samples->offset[i + 1];
+        ends += samples->ids[begin] == 1 && samples->ids[end - 1] == 2 &&
+                samples->labels[end - 1] == 2 && samples->labels[begin] == RF_NO_LABEL;
+        for (int64_t t = begin; t < end; t++) label_tokens += samples->labels[t] == samples->ids[t];
+    }
+    assert_all(ends == 7473 && label_tokens > 7473 * 50);
+    rf_samples_destroy(&samples);
+    rf_tokenizer_destroy(&tokenizer);
+}
+
+static void shared__commonsense_arrays__fit_their_template(void **state)
+{
+    (void)state;
+    if (rf_test_size() > 2) return; /* the small tests go further */
+    skip_without("data/commonsense/ARC-Easy/test.json");
+    rf_tokenizer *tokenizer = shared_tokenizer("tokenizers/llama2");
+    rf_samples *samples =
+        load_both(rf_shared_path("data/commonsense/ARC-Easy/test.json"),
+                  (rf_data_options){.template = "llm-adapters", .max_length = 256}, tokenizer);
+    assert_all(samples->account.rows == 2376);
+    rf_samples_destroy(&samples);
+    rf_tokenizer_destroy(&tokenizer);
+}
+
+/* Blocks of a stream are cut so that no token changes, whatever the tokeniser. */
+static void shared__text__is_tokenised_as_in_one_piece(void **state)
+{
+    (void)state;
+    skip_without("data/text/tinystories.txt");
+    static const struct {
+        const char *text, *tokenizer;
+    } cases[] = {{"data/text/tinystories.txt", "tokenizers/gpt2"},
+                 {"data/text/tinyshakespeare.txt", "tokenizers/llama2"}};
+    if (rf_test_size() > 1) return; /* other tests compare rank counts */
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        rf_tokenizer *tokenizer = NULL;
+        rf_samples *samples = NULL;
+        assert_ok(rf_tokenizer_load(&tokenizer, rf_shared_path(cases[i].tokenizer)));
+        rf_ids whole = {0};
+        size_t length = 0;
+        char path[8192];
+        snprintf(path, sizeof path, "%s", rf_shared_path(cases[i].text));
+        assert_ok(load_with(&samples, MPI_COMM_SELF, path, (rf_data_options){0}, tokenizer));
+        char *text = rf_test_read_file(path, &length);
+        assert_ok(rf_tokenizer_encode(tokenizer, text, length, 1, &whole));
+        const int64_t tokens = samples->offset[samples->count];
+        assert_true(tokens == whole.count || tokens == whole.count - 1);
+        assert_memory_equal(samples->ids, whole.ids, (size_t)tokens * sizeof *whole.ids);
+        free(text);
+        free(whole.ids);
+        rf_samples_destroy(&samples);
+        rf_tokenizer_destroy(&tokenizer);
+    }
 }
 
 static const struct CMUnitTest samples[] = {
@@ -389,5 +463,8 @@ static const struct CMUnitTest samples[] = {
     cmocka_unit_test(store__other_tokenizer__is_refused),
     cmocka_unit_test(store__damaged__is_never_read_wrong),
     cmocka_unit_test(print__sample__shows_what_is_learnt),
+    cmocka_unit_test(shared__gsm8k__is_used_row_by_row),
+    cmocka_unit_test(shared__commonsense_arrays__fit_their_template),
+    cmocka_unit_test(shared__text__is_tokenised_as_in_one_piece),
 };
 RF_TEST_MAIN(samples)

@@ -10,7 +10,7 @@
 #include "refract/data/tokenizer.h"
 
 static const char separator[] = "\n__ggml_vocab_test__\n";
-enum { VECTORS = 46, MOST_BYTES = 100000 /* of one file */ };
+enum { VECTORS = 46, MOST_BYTES = 50000 /* of one file */ };
 
 static rf_tokenizer *load(const char *relative)
 {

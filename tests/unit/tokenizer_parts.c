@@ -188,6 +188,11 @@ static void split__metaspace_in_every_scheme(void **state)
     metaspace(METASPACE(",\"prepend_scheme\":\"first\""), "a b<s>a", META "a|" META "b|<s>|a");
     metaspace(METASPACE(",\"prepend_scheme\":\"first\""), "<s>a", "<s>|a");
     metaspace(METASPACE(",\"prepend_scheme\":\"never\""), "a b", "a|" META "b");
+    /* first: of the original text, not of what a normalizer left of it */
+    metaspace(METASPACE(",\"prepend_scheme\":\"first\"") ",\"normalizer\":{\"type\":\"Strip\"}",
+              " a", "a");
+    metaspace(METASPACE(",\"prepend_scheme\":\"first\"") ",\"normalizer\":{\"type\":\"Lowercase\"}",
+              "A", META "a");
     metaspace(METASPACE(""), "a", META "a");
     metaspace(METASPACE(",\"add_prefix_space\":true"), " a  b", META "a|" META "|" META "b");
     metaspace(METASPACE(",\"add_prefix_space\":false"), "a b", "a|" META "b");
@@ -213,6 +218,16 @@ static void added_tokens__longest_and_leftmost(void **state)
     added(",\"normalized\":false", "null", "a<m>b<m>xa", "a|<m>|b|<m>x|a");
     added(",\"normalized\":false", "null", "<<m>>", "<|<m>|>");
     added(",\"normalized\":false", "null", "<m", "<|m");
+}
+
+static void added_tokens__of_blanks__do_not_match_blanks_already_taken(void **state)
+{
+    (void)state;
+    rf_tokenizer *tokenizer = tokenizer_of(
+        "\"added_tokens\":[{\"id\":2,\"content\":\" \",\"lstrip\":true,\"rstrip\":true}]", "a b",
+        "", "");
+    assert_tokens(tokenizer, "a   b", "a| |b");
+    rf_tokenizer_destroy(&tokenizer);
 }
 
 static void added_tokens__flags(void **state)
@@ -337,6 +352,7 @@ static const struct CMUnitTest tokenizer_parts[] = {
     cmocka_unit_test(split__expressions_as_oniguruma_reads_them),
     cmocka_unit_test(split__metaspace_in_every_scheme),
     cmocka_unit_test(added_tokens__longest_and_leftmost),
+    cmocka_unit_test(added_tokens__of_blanks__do_not_match_blanks_already_taken),
     cmocka_unit_test(added_tokens__flags),
     cmocka_unit_test(post_processor__template_adds_tokens_around),
     cmocka_unit_test(decode__byte_level__joins_bytes_and_mends_broken_ones),

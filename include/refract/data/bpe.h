@@ -70,7 +70,7 @@ rf_status rf_tokenizer_from_bpe(rf_tokenizer **tokenizer, rf_bpe **model, const 
                                 size_t length, const char *config_json, size_t config_length,
                                 const char *name);
 
-/** What one thread needs to encode: room for symbols and a cache of words. */
+/** What one thread needs to encode with one model: room for symbols and a cache of words. */
 typedef struct rf_bpe_work rf_bpe_work;
 
 /** `length`: bytes about to be encoded, which sets the cache's size. Local; RF_RESOURCES. */

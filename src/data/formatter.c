@@ -84,6 +84,7 @@ static rf_status find_template(rf_formatter *f, const char *name, const rf_token
 static rf_status check_pair(const rf_formatter *f, rf_format format)
 {
     if (f->automatic) return RF_OK;
+    RF_ASSERT(f->chat || f->template.name, "a formatter without a template");
     const int plain = format == RF_FORMAT_TEXT || format == RF_FORMAT_TOKENS ||
                       format == RF_FORMAT_CLASSIFICATION;
     if (plain && (f->chat || strcmp(f->template.name, "none") != 0))

@@ -88,7 +88,7 @@ void rf_checkpoint_sweep(rf_log *log, const char *folder)
 {
     int64_t *steps = NULL, count = 0;
     char path[RF_PATH_BYTES], temporary[RF_PATH_BYTES + 8];
-    if (list_steps(folder, ".tmp", &steps, &count) != RF_OK) return;
+    if (list_steps(folder, ".tmp", &steps, &count) != RF_OK) count = 0;
     for (int64_t i = 0; i < count; i++) {
         if (rf_checkpoint_name(path, folder, steps[i]) != RF_OK) continue;
         snprintf(temporary, sizeof temporary, "%s.tmp", path);

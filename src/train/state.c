@@ -52,6 +52,7 @@ int rf_origin_attributes(const rf_origin *origin, rf_attribute attributes[RF_ORI
         {.name = "config", .text = origin->config},
         {.name = "base_digest", .text = origin->base_digest},
         {.name = "data_digest", .text = origin->data_digest},
+        {.name = "hosts", .text = origin->hosts},
         {.name = "ranks", .number = origin->ranks},
         {.name = "threads", .number = origin->threads},
     };

@@ -18,6 +18,7 @@ static rf_status evaluate(training *t)
     RF_TRY(rf_evaluate(&t->evaluator, t->session.decoder, &t->run.watch, &t->evaluation));
     t->evaluated_step = t->trainer.step;
     rf_report_evaluation(t->log, &t->evaluation);
+    RF_TRY(training_record_evaluation(t));
     return rf_report_write(t->env->world, rf_run_folder_path(t->run.folder), &t->evaluation,
                            "loss");
 }
@@ -26,6 +27,7 @@ static rf_status evaluate(training *t)
 static rf_status take_step(training *t, rf_step_report *report)
 {
     rf_real *gradient = NULL;
+    memcpy(t->recorder.before, t->session.decoder->seconds, sizeof t->recorder.before);
     RF_TRY(rf_trainer_gradient(&t->trainer, report, &gradient));
     const char *path = rf_config_string(t->config, "train.gradients");
     if (path && t->trainer.step == 0) RF_TRY(training_write_gradients(t, path, gradient));
@@ -76,6 +78,7 @@ static rf_status step_loop(training *t)
             RF_TRY(evaluate_or_stop(t));
         rf_step_report report;
         RF_TRY(take_step(t, &report));
+        RF_TRY(training_record_step(t, &report));
         if (is_due(report.step, log_every) || report.step == t->steps)
             training_print_step(t, &report);
         if (t->held_out && is_due(report.step, eval_every) && report.step < t->steps)
@@ -91,6 +94,7 @@ static rf_status finish(training *t)
     RF_TRY(training_save(t));
     if (t->held_out) RF_TRY(evaluate_or_stop(t));
     RF_TRY(training_export(t));
+    RF_TRY_ALL(t->env->world, training_record_close(t));
     training_print_end(t);
     return RF_OK;
 }
@@ -122,6 +126,8 @@ rf_status rf_train(rf_config *config, const rf_environment *environment, int is_
     t->log = environment->log;
     t->saved_step = t->evaluated_step = -1;
     const rf_status status = run(t, is_dry);
+    training_record_close(t);
+    free(t->hosts);
     free(t->yaml);
     rf_evaluator_destroy(&t->evaluator);
     rf_batches_destroy(&t->batches);

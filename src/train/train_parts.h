@@ -2,12 +2,24 @@
 #ifndef RF_TRAIN_PARTS_H
 #define RF_TRAIN_PARTS_H
 
+#include "refract/io/telemetry.h"
 #include "refract/train/evaluate.h"
 #include "refract/train/run.h"
 #include "refract/train/session.h"
 #include "refract/train/state.h"
 #include "refract/train/train.h"
 #include "refract/train/trainer.h"
+
+/* What is written to run.h5, and the memory for it. */
+typedef struct rf_recorder {
+    rf_telemetry *file;          /* owned; NULL but on root */
+    rf_telemetry_module *module; /* [modules]; owned */
+    char (*names)[RF_NAME_BYTES];
+    int64_t modules, rank_r;
+    double *parts; /* [2, modules, R, slices] squares of A's rows and B's columns; owned */
+    double *norms; /* [3, modules, R] importance, norm_a, norm_b; owned */
+    double before[RF_PHASES]; /* the decoder's clocks at the step before */
+} rf_recorder;
 
 /* One run of `train`. */
 typedef struct training {
@@ -29,7 +41,9 @@ typedef struct training {
     int64_t steps_here, tokens_here;
     double phase[RF_STEP_PHASES];
     rf_evaluation evaluation;
-    char *yaml; /* effective configuration; owned */
+    rf_recorder recorder;
+    char *hosts; /* of all ranks, each once; owned */
+    char *yaml;  /* effective configuration; owned */
 } training;
 
 /* Reads model and data, lays out batches, plans memory. Collective over world. */
@@ -41,6 +55,16 @@ rf_status training_start(training *t);
 rf_status training_save(training *t);
 /* Restores the newest checkpoint, if there is one; checks that it is this run's. Collective. */
 rf_status training_restore(training *t);
+
+/* Where files of this run come from; borrows from t. */
+rf_origin training_origin(const training *t);
+
+/* Telemetry: opened after the restore, a row per step and evaluation. Collective over world. */
+rf_status training_record_open(training *t);
+rf_status training_record_step(training *t, const rf_step_report *report);
+rf_status training_record_evaluation(training *t);
+/* Local. */
+rf_status training_record_close(training *t);
 
 /* What the run prints. */
 void training_print_banner(const training *t);

@@ -1,6 +1,7 @@
 /* From configuration to a run that can take steps. */
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "refract/comm/agree.h"
 #include "refract/data/prepare.h"
@@ -35,6 +36,8 @@ static rf_status lay_out_batches(training *t)
     t->steps = steps > 0 ? steps
                          : (int64_t)(rf_config_number(c, "train.epochs") *
                                      (double)rf_batches_steps_per_epoch(t->batches));
+    if (rf_config_is_auto(c, "telemetry.ranks_every"))
+        rf_config_resolve_int(t->config, "telemetry.ranks_every", at_least(t->steps / 50, 1));
     return RF_OK;
 }
 
@@ -88,6 +91,27 @@ rf_status training_prepare(training *t)
     return RF_OK;
 }
 
+/* Names of the hosts of all ranks, each once, in rank order. */
+static rf_status list_hosts(training *t)
+{
+    enum { NAME = sizeof t->log->host };
+    const int size = t->session.grid.size;
+    char *all = calloc((size_t)size, NAME);
+    t->hosts = calloc((size_t)size, NAME + 1);
+    rf_status status = all && t->hosts ? RF_OK : rf_fail(RF_RESOURCES, "no memory for host names");
+    status = rf_agree(t->env->world, status);
+    if (status == RF_OK) {
+        MPI_Allgather(t->log->host, NAME, MPI_CHAR, all, NAME, MPI_CHAR, t->env->world);
+        for (int i = 0; i < size; i++) {
+            if (i > 0 && strcmp(all + i * NAME, all + (i - 1) * NAME) == 0) continue;
+            if (i > 0) strcat(t->hosts, " ");
+            strcat(t->hosts, all + i * NAME);
+        }
+    }
+    free(all);
+    return status;
+}
+
 rf_status training_start(training *t)
 {
     rf_session *s = &t->session;
@@ -95,10 +119,12 @@ rf_status training_start(training *t)
     rf_trainer_layout(&t->trainer, &s->run, &s->scratch);
     if (t->held_out) RF_TRY_ALL(t->env->world, rf_evaluator_allocate(&t->evaluator, &s->grid));
     RF_TRY(rf_session_weights(s));
+    RF_TRY(list_hosts(t));
     t->yaml = rf_config_yaml(t->config);
     RF_TRY_ALL(t->env->world, t->yaml ? RF_OK : rf_fail(RF_RESOURCES, "no memory"));
     RF_TRY(training_restore(t));
     RF_TRY(rf_run_write_config(&t->run));
+    RF_TRY(training_record_open(t));
     t->saved_at = rf_clock_seconds();
     return RF_OK;
 }

@@ -5,12 +5,13 @@
 #include "refract/io/checkpoint.h"
 #include "train_parts.h"
 
-static rf_origin origin_of(const training *t)
+rf_origin training_origin(const training *t)
 {
     return (rf_origin){.config = t->yaml,
                        .base_digest = t->session.base_digest,
                        .data_digest = t->samples->digest,
                        .command_line = t->env->command_line,
+                       .hosts = t->hosts,
                        .ranks = t->session.grid.size,
                        .threads = t->env->threads};
 }
@@ -28,7 +29,7 @@ rf_status training_save(training *t)
     int64_t count = 0;
     RF_TRY_ALL(t->env->world, rf_state_fields(&t->session.decoder->params, 1, &fields, &count));
     rf_attribute attributes[RF_ORIGIN_ATTRIBUTES + 1];
-    const rf_origin origin = origin_of(t);
+    const rf_origin origin = training_origin(t);
     int n = rf_origin_attributes(&origin, attributes);
     attributes[n++] = (rf_attribute){.name = "evaluated_step", .number = t->evaluated_step};
     const rf_status status = rf_checkpoint_write(
@@ -46,7 +47,7 @@ static rf_status read_state(training *t, const rf_checkpoint *checkpoint)
 {
     rf_field *fields = NULL;
     int64_t count = 0;
-    const rf_origin origin = origin_of(t);
+    const rf_origin origin = training_origin(t);
     RF_TRY_ALL(t->env->world, rf_state_check(checkpoint, t->config, &origin));
     RF_TRY_ALL(t->env->world, rf_state_fields(&t->session.decoder->params, 1, &fields, &count));
     const rf_status status = rf_checkpoint_read(checkpoint, &t->session.grid, fields, count);

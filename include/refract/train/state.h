@@ -19,10 +19,11 @@ typedef struct rf_origin {
     const char *base_digest;
     const char *data_digest;
     const char *command_line;
+    const char *hosts; /**< names of the hosts, separated by blanks */
     int ranks, threads;
 } rf_origin;
 
-enum { RF_ORIGIN_ATTRIBUTES = 8 };
+enum { RF_ORIGIN_ATTRIBUTES = 9 };
 
 /** The origin as attributes of a file; borrowed from it. Returns their number. Local. */
 int rf_origin_attributes(const rf_origin *origin, rf_attribute attributes[RF_ORIGIN_ATTRIBUTES]);

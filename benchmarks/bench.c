@@ -1,0 +1,214 @@
+/* Measures the machine, then training steps, and prints their ratio: benchmarks/run.sh compares
+ * layouts. */
+#include "bench.h"
+
+#include <cblas.h>
+#include <getopt.h>
+#include <mpi.h>
+#include <omp.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { MAX_STEPS = 100 };
+
+static const char usage[] =
+    "usage: bench [--tensor N] [--slices N] [--threads N] [--micro N] [--tokens N] [--steps N]\n"
+    "             [--layers N] [--r N] [--dropout P] [--storage f32|bf16]\n"
+    "Steps of a SmolLM2-135M-shaped model with LoRA, as a share of this machine's sgemm rate;\n"
+    "alone or under mpirun. Default: 4 micro-batches of 512 tokens, 5 steps, 4 slices, r 16.\n";
+
+static int parse_option(bench_options *o, int option, const char *value)
+{
+    switch (option) {
+    case 't':
+        o->tensor = atoi(value);
+        return 1;
+    case 's':
+        o->slices = atoi(value);
+        return 1;
+    case 'n':
+        o->threads = atoi(value);
+        return 1;
+    case 'm':
+        o->micro = atoll(value);
+        return 1;
+    case 'k':
+        o->tokens = atoll(value);
+        return 1;
+    case 'c':
+        o->steps = atoi(value);
+        return 1;
+    case 'l':
+        o->layers = atoll(value);
+        return 1;
+    case 'r':
+        o->rank_r = atoll(value);
+        return 1;
+    case 'd':
+        o->dropout = atof(value);
+        return 1;
+    case 'w':
+        o->storage = strcmp(value, "bf16") == 0 ? RF_BF16 : RF_DTYPE_REAL;
+        return 1;
+    default:
+        return 0;
+    }
+}
+
+static int parse(bench_options *o, int argc, char **argv)
+{
+    static const struct option options[] = {
+        {"tensor", 1, NULL, 't'},  {"slices", 1, NULL, 's'}, {"threads", 1, NULL, 'n'},
+        {"micro", 1, NULL, 'm'},   {"tokens", 1, NULL, 'k'}, {"steps", 1, NULL, 'c'},
+        {"layers", 1, NULL, 'l'},  {"r", 1, NULL, 'r'},      {"dropout", 1, NULL, 'd'},
+        {"storage", 1, NULL, 'w'}, {NULL, 0, NULL, 0}};
+    int option = 0;
+    while ((option = getopt_long(argc, argv, "", options, NULL)) != -1)
+        if (!parse_option(o, option, optarg)) return 0;
+    return optind == argc && o->tensor > 0 && o->slices > 0 && o->threads > 0 && o->micro > 0 &&
+           o->tokens > 1 && o->steps > 0 && o->steps <= MAX_STEPS && o->layers > 0 && o->rank_r > 0;
+}
+
+static int compare(const void *a, const void *b)
+{
+    const double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+static double median(double *x, int n)
+{
+    qsort(x, (size_t)n, sizeof *x, compare);
+    return n % 2 ? x[n / 2] : (x[n / 2 - 1] + x[n / 2]) / 2;
+}
+
+/* Peak memory of this process, bytes. */
+static double peak_memory(void)
+{
+    char line[256];
+    double kib = 0;
+    FILE *file = fopen("/proc/self/status", "r");
+    while (file && fgets(line, sizeof line, file))
+        if (strncmp(line, "VmHWM:", 6) == 0) kib = atof(line + 6);
+    if (file) fclose(file);
+    return 1024 * kib;
+}
+
+/* One step and the time of an sgemm operation around it. */
+typedef struct sample {
+    bench_time step, gemm;
+    double phase[BENCH_PHASES];
+} sample;
+
+static bench_time smaller(bench_time a, bench_time b)
+{
+    return (bench_time){a.seconds < b.seconds ? a.seconds : b.seconds,
+                        a.cpu < b.cpu ? a.cpu : b.cpu};
+}
+
+static sample measure(bench_model *model, const bench_options *o)
+{
+    sample s = {.gemm = bench_gemm_time(o->threads, 3)};
+    const bench_time start = bench_start();
+    bench_model_step(model);
+    s.step = bench_stop(start);
+    s.gemm = smaller(s.gemm, bench_gemm_time(o->threads, 3));
+    for (int i = 0; i < BENCH_PHASES; i++) s.phase[i] = bench_model_seconds(model, i);
+    return s;
+}
+
+/* Medians over the steps; the last column is the phase's own mandatory work per time, over sgemm's.
+ */
+static void print_phases(const bench_model *model, const sample *samples, int count)
+{
+    double all[MAX_STEPS], middle[BENCH_PHASES], rest = 0;
+    for (int k = 0; k < count; k++) all[k] = samples[k].step.seconds;
+    const double step = median(all, count);
+    rest = step;
+    printf("\n%-14s %9s %7s %7s\n", "phase", "seconds", "of step", "share");
+    for (int i = 0; i < BENCH_PHASES; i++) {
+        double seconds[MAX_STEPS], share[MAX_STEPS];
+        for (int k = 0; k < count; k++) {
+            seconds[k] = samples[k].phase[i];
+            share[k] = bench_model_phase_flops(model, i) * samples[k].gemm.seconds / seconds[k];
+        }
+        middle[i] = median(seconds, count);
+        if (i != BENCH_PHASE_TP) rest -= middle[i];
+        printf("%-14s %9.3f %6.1f%%", bench_phase_name(i), middle[i], 100 * middle[i] / step);
+        if (bench_model_phase_flops(model, i) > 0) printf(" %7.3f", median(share, count));
+        printf("\n");
+    }
+    printf("%-14s %9.3f %6.1f%%\n", "rest", rest, 100 * rest / step);
+}
+
+static void report(const bench_options *o, const sample *samples, const bench_model *model,
+                   double memory)
+{
+    const double flops = bench_model_flops(model);
+    double share[MAX_STEPS], busy[MAX_STEPS], speed[MAX_STEPS], rate[MAX_STEPS];
+    const double tokens = (double)(o->micro * o->tokens);
+    printf("\n%4s %9s %9s %9s %9s %7s %7s\n", "step", "seconds", "cpu s", "tokens/s", "sgemm GF",
+           "share", "of cpu");
+    for (int k = 0; k < o->steps; k++) {
+        const sample *s = &samples[k];
+        speed[k] = tokens / s->step.seconds;
+        rate[k] = 1e-9 / s->gemm.seconds;
+        share[k] = flops * s->gemm.seconds / s->step.seconds;
+        busy[k] = flops * s->gemm.cpu / s->step.cpu;
+        printf("%4d %9.3f %9.3f %9.1f %9.1f %7.3f %7.3f\n", k + 1, s->step.seconds, s->step.cpu,
+               speed[k], rate[k], share[k], busy[k]);
+    }
+    print_phases(model, samples, o->steps);
+    printf("\nresult share %.3f of-cpu %.3f tokens/s %.1f sgemm %.1f memory %.2f loss %.9g\n",
+           median(share, o->steps), median(busy, o->steps), median(speed, o->steps),
+           median(rate, o->steps), memory * 1e-9, bench_model_loss(model));
+}
+
+static rf_status run(const bench_options *o, int rank, int ranks)
+{
+    static sample samples[MAX_STEPS];
+    bench_model *model = NULL;
+    const double copy = bench_copy_rate(o->threads);
+    RF_TRY(bench_model_create(&model, o));
+    if (rank == 0)
+        printf("%d ranks x %d threads, tp %d, %d slices; %lld layers, r %lld, %lld x %lld tokens, "
+               "dropout %g, %s\nBLAS kernels %s; copy %.1f GB/s\n",
+               ranks, o->threads, o->tensor, o->slices, (long long)o->layers, (long long)o->rank_r,
+               (long long)o->micro, (long long)o->tokens, o->dropout, rf_dtype_name(o->storage),
+               openblas_get_corename(), copy * 1e-9);
+    bench_model_step(model);
+    for (int k = 0; k < o->steps; k++) samples[k] = measure(model, o);
+    double memory = peak_memory();
+    MPI_Allreduce(MPI_IN_PLACE, &memory, 1, MPI_DOUBLE, MPI_MAX, MPI_COMM_WORLD);
+    if (rank == 0) report(o, samples, model, memory);
+    bench_model_destroy(&model);
+    return RF_OK;
+}
+
+int main(int argc, char **argv)
+{
+    int provided = 0, rank = 0, ranks = 1;
+    MPI_Init_thread(&argc, &argv, MPI_THREAD_FUNNELED, &provided);
+    MPI_Comm_rank(MPI_COMM_WORLD, &rank);
+    MPI_Comm_size(MPI_COMM_WORLD, &ranks);
+    bench_options o = {.tensor = 1,
+                       .slices = 4,
+                       .threads = ranks > 1 ? 1 : omp_get_num_procs(),
+                       .steps = 5,
+                       .micro = 4,
+                       .tokens = 512,
+                       .layers = 30,
+                       .rank_r = 16,
+                       .storage = RF_DTYPE_REAL};
+    if (!parse(&o, argc, argv)) {
+        if (rank == 0) fputs(usage, stderr);
+        MPI_Finalize();
+        return 2;
+    }
+    rf_blas_single_thread();
+    omp_set_num_threads(o.threads);
+    const rf_status status = run(&o, rank, ranks);
+    if (status != RF_OK) fprintf(stderr, "bench: %s\n", rf_status_message());
+    MPI_Finalize();
+    return status == RF_OK ? 0 : 1;
+}

@@ -1,0 +1,54 @@
+/** A training step of a SmolLM2-135M-shaped model against what this machine's sgemm reaches. */
+#ifndef RF_BENCH_H
+#define RF_BENCH_H
+
+#include "refract/model/decoder.h"
+
+typedef struct bench_options {
+    int tensor, slices, threads, steps;
+    int64_t micro, tokens; /**< micro-batches of a step over all ranks; tokens of each */
+    int64_t layers, rank_r;
+    double dropout;
+    rf_dtype storage;
+} bench_options;
+
+/** Time on the clock, and the processors' time that went by in it, over all ranks. */
+typedef struct bench_time {
+    double seconds, cpu;
+} bench_time;
+
+/** Starts a measurement; ends it. Collective over world. */
+bench_time bench_start(void);
+bench_time bench_stop(bench_time start);
+
+/**
+ * One-thread products of 1024 x 1024 matrices in every thread of every rank at once: the least
+ * time of `rounds` per operation. Collective over world.
+ */
+bench_time bench_gemm_time(int threads, int rounds);
+
+/** Bytes per second that all threads of all ranks copy (read plus written). Collective over world.
+ */
+double bench_copy_rate(int threads);
+
+/** The model, its micro-batch and what a step needs. */
+typedef struct bench_model bench_model;
+
+rf_status bench_model_create(bench_model **model, const bench_options *options);
+void bench_model_destroy(bench_model **model);
+
+/** Forward, backward and the sum of the gradients over all micro-batches. Collective over world. */
+void bench_model_step(bench_model *model);
+
+/** Mandatory operations of a step over all ranks, of them in one phase; seconds of the last step by
+ * phase. Local. */
+double bench_model_flops(const bench_model *model);
+double bench_model_phase_flops(const bench_model *model, int phase);
+double bench_model_seconds(const bench_model *model, int phase);
+const char *bench_phase_name(int phase);
+enum { BENCH_PHASE_TREE = RF_PHASES, BENCH_PHASE_TP, BENCH_PHASES };
+
+/** Loss of the last step's first micro-batch: equal on every layout. Local. */
+double bench_model_loss(const bench_model *model);
+
+#endif

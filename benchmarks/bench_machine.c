@@ -1,0 +1,85 @@
+/* What this machine reaches: products and copies in all threads of all ranks at once. */
+#include <mpi.h>
+#include <omp.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "bench.h"
+
+enum { SIDE = 1024, COPY_REALS = 8 << 20 };
+
+static bench_time now(void)
+{
+    struct timespec cpu;
+    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &cpu);
+    return (bench_time){MPI_Wtime(), (double)cpu.tv_sec + 1e-9 * (double)cpu.tv_nsec};
+}
+
+bench_time bench_start(void)
+{
+    MPI_Barrier(MPI_COMM_WORLD);
+    return now();
+}
+
+bench_time bench_stop(bench_time start)
+{
+    const bench_time end = now();
+    bench_time spent = {end.seconds - start.seconds, end.cpu - start.cpu};
+    MPI_Allreduce(MPI_IN_PLACE, &spent.seconds, 1, MPI_DOUBLE, MPI_MAX, MPI_COMM_WORLD);
+    MPI_Allreduce(MPI_IN_PLACE, &spent.cpu, 1, MPI_DOUBLE, MPI_SUM, MPI_COMM_WORLD);
+    return spent;
+}
+
+static bench_time timed(int threads, void (*work)(rf_real *), rf_real *memory, int64_t items)
+{
+    const bench_time start = bench_start();
+#pragma omp parallel num_threads(threads)
+    work(memory + omp_get_thread_num() * items);
+    return bench_stop(start);
+}
+
+static void multiply(rf_real *x)
+{
+    const int64_t square = (int64_t)SIDE * SIDE;
+    for (int i = 0; i < 2; i++)
+        rf_gemm(RF_N, RF_N, SIDE, SIDE, SIDE, 1, x, SIDE, x + square, SIDE, 0, x + 2 * square,
+                SIDE);
+}
+
+static void copy(rf_real *x)
+{
+    memcpy(x + COPY_REALS, x, COPY_REALS * sizeof *x);
+}
+
+/* Least time of a unit, `units` of which each thread does in one round of work. */
+static bench_time best(int threads, int rounds, void (*work)(rf_real *), int64_t items,
+                       double units)
+{
+    int ranks = 1;
+    bench_time least = {0};
+    MPI_Comm_size(MPI_COMM_WORLD, &ranks);
+    rf_real *memory = malloc((size_t)(threads * items) * sizeof *memory);
+    RF_ASSERT(memory, "no memory to measure the machine with (%lld reals)", (long long)items);
+    for (int64_t i = 0; i < threads * items; i++) memory[i] = (rf_real)(i % 7 - 3);
+    for (int i = 0; i < rounds; i++) {
+        const bench_time spent = timed(threads, work, memory, items);
+        if (i == 0 || spent.seconds < least.seconds) least.seconds = spent.seconds;
+        if (i == 0 || spent.cpu < least.cpu) least.cpu = spent.cpu;
+    }
+    free(memory);
+    const double all = units * ranks * threads;
+    return (bench_time){least.seconds / all, least.cpu / all};
+}
+
+bench_time bench_gemm_time(int threads, int rounds)
+{
+    const double flops = 2.0 * 2.0 * SIDE * SIDE * SIDE;
+    return best(threads, rounds, multiply, 3 * (int64_t)SIDE * SIDE, flops);
+}
+
+double bench_copy_rate(int threads)
+{
+    const double bytes = 2.0 * COPY_REALS * sizeof(rf_real);
+    return 1 / best(threads, 5, copy, 2 * (int64_t)COPY_REALS, bytes).seconds;
+}

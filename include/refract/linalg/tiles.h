@@ -12,8 +12,8 @@
 #include "refract/linalg/tree.h"
 
 enum {
-    RF_TILE_ROWS = 512, /**< tokens of a tile, at most */
-    RF_TILE_COLS = 96   /**< features of a tile, at most */
+    RF_TILE_ROWS = 256, /**< tokens of a tile, at most */
+    RF_TILE_COLS = 384   /**< features of a tile, at most */
 };
 
 /** A matrix [rows, cols] cut into row_blocks x col_blocks tiles. */

@@ -207,18 +207,17 @@ rf_status rf_telemetry_open(rf_telemetry **telemetry, int rank, rf_log *log,
     *telemetry = NULL;
     if (rank != 0) return RF_OK;
     rf_telemetry *opened = calloc(1, sizeof *opened);
-    rf_h5_set **sets = calloc((size_t)rf_column_count(), sizeof *sets);
-    rf_status status = RF_OK;
-    if (!opened || !sets) status = rf_fail(RF_RESOURCES, "no memory to open '%s'", options->path);
-    if (status == RF_OK) {
-        opened->sets = sets;
-        status = build(opened, log, options);
+    if (opened) opened->sets = calloc((size_t)rf_column_count(), sizeof *opened->sets);
+    if (!opened || !opened->sets) {
+        free(opened);
+        return rf_fail(RF_RESOURCES, "no memory to open '%s'", options->path);
     }
+    const rf_status status = build(opened, log, options);
     if (status == RF_OK) {
         *telemetry = opened;
         return RF_OK;
     }
-    free(sets);
+    free(opened->sets);
     free(opened);
     return status;
 }

@@ -239,6 +239,23 @@ class Stories(Golden):
         other = ids[:100] + [(ids[100] + 1) % 512] + ids[101:]
         self.assertEqual(self.evaluate("other", [{"input_ids": other}])["correct"], 0)
 
+    def stories(self, count):
+        """The first stories as rows of tokens without the final EOS, which the golden values do not count."""
+        text = (SHARED / "data" / "text" / "tinystories.txt").read_text(encoding="utf-8")
+        rows = [{"text": story.strip()} for story in text.split("<|endoftext|>")[:count]]
+        self.run_program("prepare", "stories", model={"path": str(STORIES)},
+                         data={"train": files.write_rows(self.folder / "stories.jsonl", rows), "format": "text"})
+        store = files.read_sets(self.folder / self.name("stories") / "train.h5")
+        return [{"input_ids": store["ids"][begin:end - 1].tolist()}
+                for begin, end in zip(store["offset"], store["offset"][1:])]
+
+    @needs_shared("data/text")
+    @in_both_precisions
+    def test_forty_stories__cost_what_they_did_in_double_precision(self):
+        told = self.evaluate("nll", self.stories(len(self.golden["tinystories_2MiB_first40"])))
+        self.assertEqual(told["label_tokens"], 12571)
+        self.assertAlmostEqual(told["loss"], self.golden["tinystories_2MiB_first40_mean_nll_per_token"], delta=1e-6)
+
 
 if __name__ == "__main__":
     unittest.main()

@@ -72,7 +72,4 @@ model         $out/pretrain/model/ (opens with Hugging Face transformers)
 adapter       $out/lora/adapter/ (opens with PEFT)
 took          $((SECONDS - start)) s after the build
 
-Ask it something:
-    $refract generate inputs/quickstart-lora.yaml output=$out/lora model.path=$out/pretrain/model \\
-        --prompt 'Problem: Ada counts 17 eggs, Ben only 9. By how many is Ada ahead? Answer:'
 END

@@ -4,7 +4,8 @@
 
 #include <math.h>
 
-/* A: uniform in +-1/sqrt(d_in) (Kaiming with a = sqrt(5)) over the global width, or normal; B: zero. */
+/* A: uniform in +-1/sqrt(d_in) (Kaiming with a = sqrt(5)) over the global width, or normal; B:
+ * zero. */
 static int lora_tensors(const rf_shape *weight, const rf_adapter_options *options,
                         rf_adapter_tensor tensors[RF_ADAPTER_TENSORS])
 {

@@ -123,8 +123,10 @@ static rf_status add_adapter(rf_decoder *m, const rf_decoder_options *o, int lay
                        "rank %lld of '%s' exceeds min(d_in, d_out) = %lld. Choose a smaller lora.r "
                        "or a lora.rank_pattern for it",
                        (long long)target.r, module, (long long)most);
-    block->adapter[kind] = (rf_adapter_options){
-        .r = target.r, .alpha = target.alpha, .dropout = o->dropout, .use_rslora = o->use_rslora,
+    block->adapter[kind] = (rf_adapter_options){.r = target.r,
+                                                .alpha = target.alpha,
+                                                .dropout = o->dropout,
+                                                .use_rslora = o->use_rslora,
                                                 .gaussian = o->gaussian};
     rf_adapter_tensor tensors[RF_ADAPTER_TENSORS];
     const int count = o->adapter->tensors(&shape, &block->adapter[kind], tensors);

@@ -119,22 +119,20 @@ static rf_status run(training *t, int is_dry)
 
 rf_status rf_train(rf_config *config, const rf_environment *environment, int is_dry)
 {
-    training *t = calloc(1, sizeof *t);
-    RF_TRY_ALL(environment->world, t ? RF_OK : rf_fail(RF_RESOURCES, "no memory to train"));
-    t->env = environment;
-    t->config = config;
-    t->log = environment->log;
-    t->saved_step = t->evaluated_step = -1;
-    const rf_status status = run(t, is_dry);
-    training_record_close(t);
-    free(t->hosts);
-    free(t->yaml);
-    rf_evaluator_destroy(&t->evaluator);
-    rf_batches_destroy(&t->batches);
-    rf_session_close(&t->session);
-    rf_samples_destroy(&t->samples);
-    rf_samples_destroy(&t->held_out);
-    rf_run_close(&t->run);
-    free(t);
+    training t = {.env = environment,
+                  .config = config,
+                  .log = environment->log,
+                  .saved_step = -1,
+                  .evaluated_step = -1};
+    const rf_status status = run(&t, is_dry);
+    training_record_close(&t);
+    free(t.hosts);
+    free(t.yaml);
+    rf_evaluator_destroy(&t.evaluator);
+    rf_batches_destroy(&t.batches);
+    rf_session_close(&t.session);
+    rf_samples_destroy(&t.samples);
+    rf_samples_destroy(&t.held_out);
+    rf_run_close(&t.run);
     return status;
 }

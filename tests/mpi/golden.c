@@ -38,7 +38,7 @@ static void load_tokens(golden *g)
     int64_t *wide = malloc(sizeof *wide * (size_t)items);
     g->length = info->dim[1];
     g->ids = malloc(sizeof *g->ids * (size_t)items);
-    g->labels = malloc(sizeof *g->labels * (size_t)items);
+    g->labels = calloc((size_t)items, sizeof *g->labels);
     assert_ok(rf_safetensors_load(g->values, "input_ids", RF_I64, wide, items));
     for (int64_t i = 0; i < items; i++) g->ids[i] = (int32_t)wide[i];
     assert_ok(rf_safetensors_load(g->values, "labels", RF_I64, wide, items));

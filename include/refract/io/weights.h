@@ -29,8 +29,8 @@ rf_status rf_params_fields(const rf_params *params, rf_rows rows, rf_field **fie
 rf_status rf_weights_load(const rf_grid *grid, const rf_params *params, const char *path, int tied);
 
 /**
- * SHA-256 (65 bytes with NUL) over names, types, shapes and bytes of all tensors of a model; ranks share
- * the hashing out. Collective over comm; RF_INPUT, RF_RESOURCES.
+ * SHA-256 (65 bytes with NUL) over names, types, shapes and bytes of all tensors of a model; ranks
+ * share the hashing out. Collective over comm; RF_INPUT, RF_RESOURCES.
  */
 rf_status rf_weights_digest(MPI_Comm comm, const char *path, char *hex);
 

@@ -13,7 +13,7 @@
 
 enum {
     RF_TILE_ROWS = 256, /**< tokens of a tile, at most */
-    RF_TILE_COLS = 384   /**< features of a tile, at most */
+    RF_TILE_COLS = 384  /**< features of a tile, at most */
 };
 
 /** A matrix [rows, cols] cut into row_blocks x col_blocks tiles. */

@@ -60,7 +60,7 @@ typedef struct rf_decoder_options {
     const rf_targets *targets;      /**< which modules carry it, with r and alpha */
     double dropout;
     int use_rslora;
-    int gaussian;         /**< lora.init: gaussian */
+    int gaussian;        /**< lora.init: gaussian */
     rf_names saved;      /**< modules trained in full beside the adapters */
     int training;        /**< 0: no gradients, no moments */
     int64_t max_tokens;  /**< of a micro-batch */

@@ -110,8 +110,8 @@ static rf_status run(training *t, int is_dry)
                 training_checkpoint_bytes(t) / 1048576.0,
                 (long long)rf_config_int(t->config, "checkpoint.keep"));
     if (is_dry) return RF_OK;
-    if (rf_run_should_stop(&t->run) != RF_STOP_NONE)
-        return rf_run_stopped(rf_run_should_stop(&t->run), 0);
+    const rf_stop_reason reason = rf_run_should_stop(&t->run);
+    if (reason != RF_STOP_NONE) return rf_run_stopped(reason, 0);
     RF_TRY(training_start(t));
     RF_TRY(step_loop(t));
     return finish(t);

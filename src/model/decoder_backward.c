@@ -55,21 +55,14 @@ static void backward_mlp(rf_decoder *m, const rf_tokens *tokens, int64_t layer)
 static void backward_attend(rf_decoder *m, const rf_tokens *tokens, const rf_block_state *s,
                             rf_real *dq, const rf_real *d_o)
 {
-    const rf_model_config *c = &m->config;
-    const int64_t group = c->heads / c->kv_heads, t = tokens->tokens;
-    for (int slice = m->grid->slice_begin; slice < m->grid->slice_end; slice++) {
-        const rf_attention shape = decoder_attention(m, tokens, slice);
-        if (shape.kv_heads == 0) continue;
-        const int64_t before =
-            rf_cut_begin(m->kv_cut, slice) - rf_cut_begin(m->kv_cut, m->grid->slice_begin);
-        const int64_t q_at = t * before * group * c->d_head, kv_at = t * before * c->d_head;
-        rf_attention_backward(dq + q_at, m->dk + kv_at, m->dv + kv_at, d_o + q_at, s->q + q_at,
-                              s->k + kv_at, s->v + kv_at, s->o + q_at, s->lse + t * before * group,
-                              &shape, &m->attention, &m->context.workspace);
-        rf_rope_backward(dq + q_at, shape.q_stride, &m->rope, tokens->position, t,
-                         shape.kv_heads * group);
-        rf_rope_backward(m->dk + kv_at, shape.kv_stride, &m->rope, tokens->position, t,
-                         shape.kv_heads);
+    const int count = decoder_slices(m, tokens, s, d_o, dq);
+    rf_attention_backward(m->slice, count, &m->attention, &m->context.workspace);
+    for (int i = 0; i < count; i++) {
+        const rf_attention *shape = &m->slice[i].shape;
+        rf_rope_backward(m->slice[i].dq, shape->q_stride, &m->rope, tokens->position,
+                         tokens->tokens, shape->kv_heads * shape->group);
+        rf_rope_backward(m->slice[i].dk, shape->kv_stride, &m->rope, tokens->position,
+                         tokens->tokens, shape->kv_heads);
     }
 }
 

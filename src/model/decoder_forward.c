@@ -19,10 +19,10 @@ static int64_t groups_before(const rf_decoder *m, int slice)
     return rf_cut_begin(m->kv_cut, slice) - rf_cut_begin(m->kv_cut, m->grid->slice_begin);
 }
 
-rf_attention decoder_attention(const rf_decoder *m, const rf_tokens *tokens, int slice)
+static rf_attention slice_shape(const rf_decoder *m, const rf_tokens *tokens, int64_t groups)
 {
     const rf_model_config *c = &m->config;
-    const int64_t groups = rf_cut_size(m->kv_cut, slice), group = c->heads / c->kv_heads;
+    const int64_t group = c->heads / c->kv_heads;
     return (rf_attention){.d_head = c->d_head,
                           .kv_heads = groups,
                           .group = group,
@@ -36,23 +36,41 @@ rf_attention decoder_attention(const rf_decoder *m, const rf_tokens *tokens, int
                           .kv_stride = groups * c->d_head};
 }
 
-static void attend(rf_decoder *m, const rf_tokens *tokens, const rf_block_state *state)
+int decoder_slices(rf_decoder *m, const rf_tokens *tokens, const rf_block_state *state,
+                   const rf_real *d_o, rf_real *dq)
 {
     const rf_model_config *c = &m->config;
     const int64_t group = c->heads / c->kv_heads, t = tokens->tokens;
+    int count = 0;
     for (int slice = m->grid->slice_begin; slice < m->grid->slice_end; slice++) {
-        const rf_attention shape = decoder_attention(m, tokens, slice);
-        if (shape.kv_heads == 0) continue;
-        const int64_t before = groups_before(m, slice);
+        const int64_t groups = rf_cut_size(m->kv_cut, slice), before = groups_before(m, slice);
         const int64_t q_at = t * before * group * c->d_head, kv_at = t * before * c->d_head;
-        rf_rope_forward(state->q + q_at, shape.q_stride, &m->rope, tokens->position, t,
-                        shape.kv_heads * group);
-        rf_rope_forward(state->k + kv_at, shape.kv_stride, &m->rope, tokens->position, t,
-                        shape.kv_heads);
-        rf_attention_forward(state->o + q_at, state->lse + t * before * group, state->q + q_at,
-                             state->k + kv_at, state->v + kv_at, &shape, &m->attention,
-                             &m->context.workspace);
+        if (groups == 0) continue;
+        m->slice[count++] = (rf_attention_pass){.shape = slice_shape(m, tokens, groups),
+                                                .o = state->o + q_at,
+                                                .lse = state->lse + t * before * group,
+                                                .q = state->q + q_at,
+                                                .k = state->k + kv_at,
+                                                .v = state->v + kv_at,
+                                                .d_o = d_o ? d_o + q_at : NULL,
+                                                .dq = dq ? dq + q_at : NULL,
+                                                .dk = dq ? m->dk + kv_at : NULL,
+                                                .dv = dq ? m->dv + kv_at : NULL};
     }
+    return count;
+}
+
+static void attend(rf_decoder *m, const rf_tokens *tokens, const rf_block_state *state)
+{
+    const int count = decoder_slices(m, tokens, state, NULL, NULL);
+    for (int i = 0; i < count; i++) {
+        const rf_attention *shape = &m->slice[i].shape;
+        rf_rope_forward(state->q + (m->slice[i].q - state->q), shape->q_stride, &m->rope,
+                        tokens->position, tokens->tokens, shape->kv_heads * shape->group);
+        rf_rope_forward(state->k + (m->slice[i].k - state->k), shape->kv_stride, &m->rope,
+                        tokens->position, tokens->tokens, shape->kv_heads);
+    }
+    rf_attention_forward(m->slice, count, &m->attention, &m->context.workspace);
 }
 
 static void forward_block(rf_decoder *m, const rf_tokens *tokens, int64_t layer)

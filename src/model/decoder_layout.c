@@ -112,6 +112,7 @@ void rf_decoder_layout(rf_decoder *m, rf_arena *run, rf_arena *step, rf_arena *s
     rf_params_layout(&m->params, run, m->training);
     rf_rope_table_layout(&m->rope, run, m->max_length, m->config.d_head);
     rf_collector_layout(&m->tp_collector, run, m->grid->tp, m->grid->slices);
+    m->slice = RF_TAKE(run, rf_attention_pass, m->grid->slice_end - m->grid->slice_begin);
     m->context.grid = m->grid;
     m->context.collector = &m->tp_collector;
     state_layout(m, step);

@@ -15,8 +15,10 @@ int64_t decoder_ff_width(const rf_decoder *m);
 const rf_real *decoder_norm(const rf_decoder *m, int64_t row);
 rf_real *decoder_norm_gradient(const rf_decoder *m, int64_t row);
 
-/* The mask and the strides of attention in one slice. */
-rf_attention decoder_attention(const rf_decoder *m, const rf_tokens *tokens, int slice);
+/* Fills m->slice with the local slices that hold heads: masks, strides, arrays; d_o and dq are
+ * NULL in the forward pass. Returns their number. */
+int decoder_slices(rf_decoder *m, const rf_tokens *tokens, const rf_block_state *state,
+                   const rf_real *d_o, rf_real *dq);
 
 /* Adds the time since `start` to a phase and returns the time now. */
 double decoder_lap(rf_decoder *m, rf_phase phase, double start);

@@ -52,33 +52,52 @@ static int64_t sample_blocks(const rf_attention *shape, int64_t sample, int back
                     : blocks_of(rf_sample_queries(shape, sample), rf_query_rows(shape->group));
 }
 
-static int64_t most_blocks(const rf_attention *shape, int backward)
+static int64_t most_blocks(const rf_attention_pass *passes, int count, int backward)
 {
     int64_t most = 0;
-    for (int64_t s = 0; s < shape->samples; s++) {
-        const int64_t blocks = sample_blocks(shape, s, backward);
-        most = blocks > most ? blocks : most;
-    }
+    for (int p = 0; p < count; p++)
+        for (int64_t s = 0; s < passes[p].shape.samples; s++) {
+            const int64_t blocks = sample_blocks(&passes[p].shape, s, backward);
+            most = blocks > most ? blocks : most;
+        }
     return most;
 }
 
-int64_t rf_attention_list(const rf_attention_scratch *scratch, const rf_attention *shape,
-                          int backward)
+/* Adds the tasks of a slice that have `left` tasks to their sample's end, its own included. */
+static int64_t list_slice(const rf_attention_scratch *scratch, rf_attention_task next, int64_t left,
+                          int backward, int64_t count)
 {
-    int64_t count = 0;
-    for (int64_t left = most_blocks(shape, backward); left > 0; left--)
-        for (int64_t s = 0, first = 0; s < shape->samples; s++) {
-            const int64_t blocks = sample_blocks(shape, s, backward);
-            for (int64_t g = 0; blocks >= left && g < shape->kv_heads; g++) {
+    const rf_attention *shape = &next.pass->shape;
+    for (next.sample = 0; next.sample < shape->samples; next.sample++) {
+        const int64_t blocks = sample_blocks(shape, next.sample, backward);
+        const int64_t query_blocks = sample_blocks(shape, next.sample, 0);
+        next.block = backward ? blocks - left : left - 1;
+        for (next.kv_head = 0; next.kv_head < shape->kv_heads; next.kv_head++) {
+            if (blocks >= left) {
                 RF_ASSERT(count < scratch->most_tasks, "attention scratch is for %lld tasks",
                           (long long)scratch->most_tasks);
-                scratch->task[count++] =
-                    (rf_attention_task){.sample = s,
-                                        .kv_head = g,
-                                        .block = backward ? blocks - left : left - 1,
-                                        .first = first};
+                scratch->task[count++] = next;
             }
-            first += sample_blocks(shape, s, 0);
+            next.first += query_blocks;
         }
+    }
     return count;
+}
+
+int64_t rf_attention_list(const rf_attention_scratch *scratch, const rf_attention_pass *passes,
+                          int count, int backward)
+{
+    int64_t tasks = 0;
+    for (int64_t left = most_blocks(passes, count, backward); left > 0; left--) {
+        rf_attention_task next = {0};
+        for (int p = 0; p < count; p++) {
+            const rf_attention *shape = &passes[p].shape;
+            next.pass = &passes[p];
+            tasks = list_slice(scratch, next, left, backward, tasks);
+            next.heads += shape->kv_heads * shape->group;
+            for (int64_t s = 0; s < shape->samples; s++)
+                next.first += shape->kv_heads * sample_blocks(shape, s, 0);
+        }
+    }
+    return tasks;
 }

@@ -6,12 +6,13 @@
 #include "refract/base/status.h"
 #include "refract/linalg/gemm.h"
 
+/* What one task works on. */
 typedef struct backward {
+    const rf_attention_pass *pass;
     const rf_attention *shape;
-    const rf_attention_scratch *scratch;
-    rf_real *dq, *dk, *dv;
-    const rf_real *d_o, *q, *k, *v, *lse;
-    int64_t rows; /* of lse and delta */
+    const rf_real *delta; /* [heads of the slice, rows] */
+    atomic_int *done;     /* [query blocks of the sample] */
+    int64_t rows;         /* of lse and delta */
 } backward;
 
 /* One thread's buffers for a block of queries against a block of keys. */
@@ -66,7 +67,7 @@ static void differentiate_block(const backward *f, const buffers *b, const rf_qu
         const rf_span seen =
             rf_visible_part(f->shape->window, block->position + t, keys.begin, keys.end);
         differentiate(b->p + r * RF_KEY_BLOCK, b->ds + r * RF_KEY_BLOCK,
-                      f->lse[at + block->row + t], f->scratch->delta[at + block->row + t], seen,
+                      f->pass->lse[at + block->row + t], f->delta[at + block->row + t], seen,
                       keys.end - keys.begin);
     }
 }
@@ -79,7 +80,7 @@ static void give_queries(const backward *f, const buffers *b, const rf_query_blo
     const rf_real scale = scale_of(d);
     for (int64_t r = 0; r < block->stacked; r++) {
         const int64_t head = block->head + r / block->rows, row = block->row + r % block->rows;
-        rf_real *restrict dq = f->dq + row * f->shape->q_stride + head * d;
+        rf_real *restrict dq = f->pass->dq + row * f->shape->q_stride + head * d;
         const rf_real *restrict part = b->d_query + r * d;
         if (first)
             for (int64_t i = 0; i < d; i++) dq[i] = scale * part[i];
@@ -103,14 +104,14 @@ static void take_queries(const backward *f, const buffers *b, const rf_query_blo
 {
     const int64_t d = f->shape->d_head, stride = f->shape->kv_stride, m = block->stacked;
     const int64_t n = keys.end - keys.begin;
-    rf_query_block_gather(b->query, f->q, f->shape->q_stride, scale_of(d), block, d);
-    rf_query_block_gather(b->d_out, f->d_o, f->shape->o_stride, 1, block, d);
-    rf_gemm(RF_N, RF_T, m, n, d, 1, b->query, d, f->k + at, stride, 0, b->p, RF_KEY_BLOCK);
-    rf_gemm(RF_N, RF_T, m, n, d, 1, b->d_out, d, f->v + at, stride, 0, b->ds, RF_KEY_BLOCK);
+    rf_query_block_gather(b->query, f->pass->q, f->shape->q_stride, scale_of(d), block, d);
+    rf_query_block_gather(b->d_out, f->pass->d_o, f->shape->o_stride, 1, block, d);
+    rf_gemm(RF_N, RF_T, m, n, d, 1, b->query, d, f->pass->k + at, stride, 0, b->p, RF_KEY_BLOCK);
+    rf_gemm(RF_N, RF_T, m, n, d, 1, b->d_out, d, f->pass->v + at, stride, 0, b->ds, RF_KEY_BLOCK);
     differentiate_block(f, b, block, keys);
-    rf_gemm(RF_T, RF_N, n, d, m, 1, b->p, RF_KEY_BLOCK, b->d_out, d, 1, f->dv + at, stride);
-    rf_gemm(RF_T, RF_N, n, d, m, 1, b->ds, RF_KEY_BLOCK, b->query, d, 1, f->dk + at, stride);
-    rf_gemm(RF_N, RF_N, m, d, n, 1, b->ds, RF_KEY_BLOCK, f->k + at, stride, 0, b->d_query, d);
+    rf_gemm(RF_T, RF_N, n, d, m, 1, b->p, RF_KEY_BLOCK, b->d_out, d, 1, f->pass->dv + at, stride);
+    rf_gemm(RF_T, RF_N, n, d, m, 1, b->ds, RF_KEY_BLOCK, b->query, d, 1, f->pass->dk + at, stride);
+    rf_gemm(RF_N, RF_N, m, d, n, 1, b->ds, RF_KEY_BLOCK, f->pass->k + at, stride, 0, b->d_query, d);
 }
 
 static void query_block(const backward *f, const rf_attention_task *task, int64_t index,
@@ -129,11 +130,10 @@ static void query_block(const backward *f, const rf_attention_task *task, int64_
     const int64_t row = shape->k_begin[task->sample] + keys.begin;
     take_queries(f, &b, &block, row * shape->kv_stride + task->kv_head * shape->d_head, keys);
 
-    atomic_int *done = &f->scratch->done[(task->first + index) * shape->kv_heads + task->kv_head];
     const int before = (int)(task->block - seen.begin / RF_KEY_BLOCK);
-    await(done, before);
+    await(&f->done[index], before);
     give_queries(f, &b, &block, before == 0);
-    atomic_store_explicit(done, before + 1, memory_order_release);
+    atomic_store_explicit(&f->done[index], before + 1, memory_order_release);
 }
 
 /* Query blocks of a sample that see at least one of its keys [begin, end). */
@@ -155,50 +155,65 @@ static void run_task(const backward *f, const rf_attention_task *task, rf_real *
     for (int64_t j = begin; j < end; j++) {
         const int64_t at =
             (shape->k_begin[task->sample] + j) * shape->kv_stride + task->kv_head * shape->d_head;
-        clear(f->dk + at, 0, shape->d_head);
-        clear(f->dv + at, 0, shape->d_head);
+        clear(f->pass->dk + at, 0, shape->d_head);
+        clear(f->pass->dv + at, 0, shape->d_head);
     }
     const rf_span blocks = seeing_blocks(shape, task->sample, begin, end);
     for (int64_t index = blocks.begin; index < blocks.end; index++)
         query_block(f, task, index, items);
 }
 
-/* delta = rowsum(do * o), for every head and row. */
-static void find_delta(const backward *f, const rf_real *o)
+/* delta = rowsum(do * o), for every head and row of a slice; shared out over the threads. */
+static void share_delta(rf_real *delta, const rf_attention_pass *pass)
 {
-    const int64_t d = f->shape->d_head, heads = f->shape->kv_heads * f->shape->group;
-#pragma omp parallel for schedule(static)
-    for (int64_t row = f->shape->q_begin[0]; row < f->rows; row++)
+    const rf_attention *shape = &pass->shape;
+    const int64_t d = shape->d_head, heads = shape->kv_heads * shape->group;
+    const int64_t rows = shape->q_begin[shape->samples];
+#pragma omp for schedule(static) nowait
+    for (int64_t row = shape->q_begin[0]; row < rows; row++)
         for (int64_t head = 0; head < heads; head++) {
-            const int64_t at = row * f->shape->o_stride + head * d;
-            f->scratch->delta[head * f->rows + row] = rf_dot(f->d_o + at, o + at, d);
+            const int64_t at = row * shape->o_stride + head * d;
+            delta[head * rows + row] = rf_dot(pass->d_o + at, pass->o + at, d);
         }
 }
 
-void rf_attention_backward(rf_real *dq, rf_real *dk, rf_real *dv, const rf_real *d_o,
-                           const rf_real *q, const rf_real *k, const rf_real *v, const rf_real *o,
-                           const rf_real *lse, const rf_attention *shape,
+static int64_t rows_of(const rf_attention_scratch *scratch, const rf_attention *shape)
+{
+    const int64_t rows = shape->q_begin[shape->samples];
+    RF_ASSERT(rows <= scratch->most_rows, "%lld rows in attention scratch for %lld",
+              (long long)rows, (long long)scratch->most_rows);
+    return rows;
+}
+
+static void find_deltas(const rf_attention_scratch *scratch, const rf_attention_pass *passes,
+                        int count)
+{
+#pragma omp parallel
+    for (int p = 0, heads = 0; p < count; p++) {
+        const rf_attention *shape = &passes[p].shape;
+        share_delta(scratch->delta + heads * rows_of(scratch, shape), &passes[p]);
+        heads += (int)(shape->kv_heads * shape->group);
+    }
+}
+
+void rf_attention_backward(const rf_attention_pass *passes, int count,
                            const rf_attention_scratch *scratch, const rf_workspace *workspace)
 {
-    const backward f = {.shape = shape,
-                        .scratch = scratch,
-                        .dq = dq,
-                        .dk = dk,
-                        .dv = dv,
-                        .d_o = d_o,
-                        .q = q,
-                        .k = k,
-                        .v = v,
-                        .lse = lse,
-                        .rows = shape->q_begin[shape->samples]};
-    RF_ASSERT(f.rows <= scratch->most_rows, "%lld rows in attention scratch for %lld",
-              (long long)f.rows, (long long)scratch->most_rows);
-    find_delta(&f, o);
-    const int64_t tasks = rf_attention_list(scratch, shape, 1);
-    const int64_t items = rf_attention_items(shape->group, shape->d_head);
+    find_deltas(scratch, passes, count);
+    const int64_t tasks = rf_attention_list(scratch, passes, count, 1);
     for (int64_t i = 0; i < scratch->most_tasks; i++)
         atomic_store_explicit(&scratch->done[i], 0, memory_order_relaxed);
 #pragma omp parallel for schedule(monotonic : dynamic, 1)
-    for (int64_t i = 0; i < tasks; i++)
-        run_task(&f, &scratch->task[i], rf_workspace_mine(workspace, items));
+    for (int64_t i = 0; i < tasks; i++) {
+        const rf_attention_task *task = &scratch->task[i];
+        const rf_attention *shape = &task->pass->shape;
+        const int64_t rows = rows_of(scratch, shape);
+        const backward f = {.pass = task->pass,
+                            .shape = shape,
+                            .delta = scratch->delta + task->heads * rows,
+                            .done = scratch->done + task->first,
+                            .rows = rows};
+        const int64_t items = rf_attention_items(shape->group, shape->d_head);
+        run_task(&f, task, rf_workspace_mine(workspace, items));
+    }
 }

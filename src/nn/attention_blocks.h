@@ -77,7 +77,7 @@ static inline int64_t rf_sample_keys(const rf_attention *shape, int64_t sample)
  * those that see or are seen most first, key blocks of a sample in rising order; returns their
  * number.
  */
-int64_t rf_attention_list(const rf_attention_scratch *scratch, const rf_attention *shape,
-                          int backward);
+int64_t rf_attention_list(const rf_attention_scratch *scratch, const rf_attention_pass *passes,
+                          int count, int backward);
 
 #endif

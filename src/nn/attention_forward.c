@@ -4,12 +4,6 @@
 #include "attention_blocks.h"
 #include "refract/linalg/gemm.h"
 
-typedef struct forward {
-    const rf_attention *shape;
-    rf_real *o, *lse;
-    const rf_real *q, *k, *v;
-} forward;
-
 /* One thread's buffers for a block of queries. */
 typedef struct buffers {
     rf_real *query;  /* [stacked, d_head] scaled */
@@ -68,16 +62,16 @@ static rf_real soften(rf_real *score, rf_real *top, rf_real *sum, rf_span seen, 
 }
 
 /* Keys [begin, end) of the sample, whose first key is row `row` of k and v. */
-static void take_keys(const forward *f, buffers *b, const rf_query_block *block, int64_t kv_head,
-                      int64_t row, rf_span keys, int first)
+static void take_keys(const rf_attention_pass *f, buffers *b, const rf_query_block *block,
+                      int64_t kv_head, int64_t row, rf_span keys, int first)
 {
-    const int64_t d = f->shape->d_head, stride = f->shape->kv_stride, n = keys.end - keys.begin;
+    const int64_t d = f->shape.d_head, stride = f->shape.kv_stride, n = keys.end - keys.begin;
     const int64_t at = (row + keys.begin) * stride + kv_head * d;
     rf_gemm(RF_N, RF_T, block->stacked, n, d, 1, b->query, d, f->k + at, stride, 0, b->score,
             RF_KEY_BLOCK);
     for (int64_t r = 0; r < block->stacked; r++) {
         const int64_t position = block->position + r % block->rows;
-        const rf_span seen = rf_visible_part(f->shape->window, position, keys.begin, keys.end);
+        const rf_span seen = rf_visible_part(f->shape.window, position, keys.begin, keys.end);
         const rf_real shrink = soften(b->score + r * RF_KEY_BLOCK, &b->top[r], &b->sum[r], seen, n);
         if (!first) rf_scale(b->sum_pv + r * d, shrink, d);
     }
@@ -85,20 +79,21 @@ static void take_keys(const forward *f, buffers *b, const rf_query_block *block,
             first ? 0 : 1, b->sum_pv, d);
 }
 
-static void write_block(const forward *f, const buffers *b, const rf_query_block *block)
+static void write_block(const rf_attention_pass *f, const buffers *b, const rf_query_block *block)
 {
-    const int64_t d = f->shape->d_head, rows = f->shape->q_begin[f->shape->samples];
+    const int64_t d = f->shape.d_head, rows = f->shape.q_begin[f->shape.samples];
     for (int64_t r = 0; r < block->stacked; r++) {
         const int64_t head = block->head + r / block->rows, row = block->row + r % block->rows;
-        rf_real *o = f->o + row * f->shape->o_stride + head * d;
+        rf_real *o = f->o + row * f->shape.o_stride + head * d;
         for (int64_t i = 0; i < d; i++) o[i] = b->sum_pv[r * d + i] / b->sum[r];
         f->lse[head * rows + row] = b->top[r] + (rf_real)log((double)b->sum[r]);
     }
 }
 
-static void run_task(const forward *f, const rf_attention_task *task, rf_real *items)
+static void run_task(const rf_attention_task *task, rf_real *items)
 {
-    const rf_attention *shape = f->shape;
+    const rf_attention_pass *f = task->pass;
+    const rf_attention *shape = &f->shape;
     const int64_t d = shape->d_head, size = rf_query_rows(shape->group);
     const int64_t begin = task->block * size, queries = rf_sample_queries(shape, task->sample);
     const int64_t end = begin + size < queries ? begin + size : queries;
@@ -118,14 +113,14 @@ static void run_task(const forward *f, const rf_attention_task *task, rf_real *i
     write_block(f, &b, &block);
 }
 
-void rf_attention_forward(rf_real *o, rf_real *lse, const rf_real *q, const rf_real *k,
-                          const rf_real *v, const rf_attention *shape,
+void rf_attention_forward(const rf_attention_pass *passes, int count,
                           const rf_attention_scratch *scratch, const rf_workspace *workspace)
 {
-    const forward f = {.shape = shape, .o = o, .lse = lse, .q = q, .k = k, .v = v};
-    const int64_t tasks = rf_attention_list(scratch, shape, 0);
-    const int64_t items = rf_attention_items(shape->group, shape->d_head);
+    const int64_t tasks = rf_attention_list(scratch, passes, count, 0);
 #pragma omp parallel for schedule(dynamic, 1)
-    for (int64_t i = 0; i < tasks; i++)
-        run_task(&f, &scratch->task[i], rf_workspace_mine(workspace, items));
+    for (int64_t i = 0; i < tasks; i++) {
+        const rf_attention *shape = &scratch->task[i].pass->shape;
+        const int64_t items = rf_attention_items(shape->group, shape->d_head);
+        run_task(&scratch->task[i], rf_workspace_mine(workspace, items));
+    }
 }

@@ -88,15 +88,30 @@ static void tear_down(run *r)
     rf_arena_destroy(&r->arena);
 }
 
+static rf_attention_pass pass_of(const run *r)
+{
+    return (rf_attention_pass){.shape = r->shape,
+                               .o = r->o,
+                               .lse = r->lse,
+                               .q = r->q,
+                               .k = r->k,
+                               .v = r->v,
+                               .d_o = r->d_o,
+                               .dq = r->dq,
+                               .dk = r->dk,
+                               .dv = r->dv};
+}
+
 static void forward(run *r)
 {
-    rf_attention_forward(r->o, r->lse, r->q, r->k, r->v, &r->shape, &r->scratch, &r->workspace);
+    const rf_attention_pass pass = pass_of(r);
+    rf_attention_forward(&pass, 1, &r->scratch, &r->workspace);
 }
 
 static void backward(run *r)
 {
-    rf_attention_backward(r->dq, r->dk, r->dv, r->d_o, r->q, r->k, r->v, r->o, r->lse, &r->shape,
-                          &r->scratch, &r->workspace);
+    const rf_attention_pass pass = pass_of(r);
+    rf_attention_backward(&pass, 1, &r->scratch, &r->workspace);
 }
 
 static double dot(const rf_real *x, const rf_real *y, int64_t n)
@@ -289,6 +304,48 @@ static void attention__of_one_head_and_sample_alone__has_the_same_bits(void **st
     }
 }
 
+static void assert_same_results(const run *a, const run *b)
+{
+    assert_memory_equal(a->o, b->o, (size_t)a->q_items * sizeof(rf_real));
+    assert_memory_equal(a->lse, b->lse, (size_t)a->lse_items * sizeof(rf_real));
+    assert_memory_equal(a->dq, b->dq, (size_t)a->q_items * sizeof(rf_real));
+    assert_memory_equal(a->dk, b->dk, (size_t)a->kv_items * sizeof(rf_real));
+    assert_memory_equal(a->dv, b->dv, (size_t)a->kv_items * sizeof(rf_real));
+}
+
+static void attention__of_three_slices_in_one_call__equals_each_alone(void **state)
+{
+    (void)state;
+    enum { SLICES = 3 };
+    run alone[SLICES], together[SLICES];
+    rf_attention_pass passes[SLICES];
+    rf_attention_scratch scratch;
+    rf_arena arena;
+    for (int i = 0; i < SLICES; i++) {
+        const problem p = {
+            .d_head = 16, .kv_heads = i + 1, .group = 3, .window = 200, .queries = {300, 7, 80}};
+        set_up(&alone[i], &p);
+        set_up(&together[i], &p);
+        forward(&alone[i]);
+        backward(&alone[i]);
+        passes[i] = pass_of(&together[i]);
+    }
+    assert_ok(rf_arena_create(&arena, "scratch", 1 << 20));
+    rf_attention_scratch_layout(&scratch, &arena, 1 + 2 + 3, 3, together[0].rows, 3);
+    for (int threads = 1; threads <= 3; threads++) {
+        omp_set_num_threads(threads);
+        rf_attention_forward(passes, SLICES, &scratch, &together[0].workspace);
+        rf_attention_backward(passes, SLICES, &scratch, &together[0].workspace);
+        for (int i = 0; i < SLICES; i++) assert_same_results(&together[i], &alone[i]);
+    }
+    omp_set_num_threads(1);
+    rf_arena_destroy(&arena);
+    for (int i = 0; i < SLICES; i++) {
+        tear_down(&alone[i]);
+        tear_down(&together[i]);
+    }
+}
+
 static void attention__of_the_last_queries__equals_their_part_of_all(void **state)
 {
     (void)state;
@@ -354,6 +411,7 @@ static const struct CMUnitTest attention[] = {
     cmocka_unit_test(attention_backward__against_differences__agrees),
     cmocka_unit_test(attention__on_one_two_and_three_threads__has_the_same_bits),
     cmocka_unit_test(attention__of_one_head_and_sample_alone__has_the_same_bits),
+    cmocka_unit_test(attention__of_three_slices_in_one_call__equals_each_alone),
     cmocka_unit_test(attention__of_the_last_queries__equals_their_part_of_all),
     cmocka_unit_test(attention__of_huge_scores__stays_finite),
     cmocka_unit_test(attention__with_a_nan_in_one_sample__spoils_that_one_only),

@@ -109,6 +109,7 @@ typedef struct rf_decoder {
     rf_collector tp_collector;
     rf_rope_table rope;
     rf_attention_scratch attention;
+    rf_attention_pass *slice; /**< [local slices] of the block at work */
     rf_head_scratch head_scratch;
     rf_block_state *state;       /**< [layers]; owned */
     rf_real *x, *dh, *h_last;    /**< [tokens, d_model] */

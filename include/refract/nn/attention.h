@@ -39,11 +39,28 @@ typedef struct rf_attention {
     int64_t kv_stride;      /**< of k, v, dk, dv */
 } rf_attention;
 
+/**
+ * One slice of heads with its arrays; rows = q_begin[samples].
+ *
+ *   o, d_o, q, dq  [rows, kv_heads * group * d_head]
+ *   k, v, dk, dv   [key rows, kv_heads * d_head]
+ *   lse            [kv_heads * group, rows]           log of the softmax's sum, kept for backward
+ */
+typedef struct rf_attention_pass {
+    rf_attention shape;
+    rf_real *o, *lse; /**< written by forward, read by backward */
+    const rf_real *q, *k, *v;
+    const rf_real *d_o; /**< backward only, like the gradients */
+    rf_real *dq, *dk, *dv;
+} rf_attention_pass;
+
 /** One piece of work of one thread. */
 typedef struct rf_attention_task {
+    const rf_attention_pass *pass;
     int64_t sample, kv_head;
     int64_t block; /**< of queries (forward) or keys (backward), within the sample */
-    int64_t first; /**< query blocks of the samples before this one */
+    int64_t first; /**< query blocks of the slices, samples and heads before this one */
+    int64_t heads; /**< query heads of the slices before this one */
 } rf_attention_task;
 
 /** Scratch that all threads of a call share. */
@@ -51,12 +68,12 @@ typedef struct rf_attention_scratch {
     int64_t most_tasks, most_rows;
     rf_attention_task *task; /**< [most_tasks] */
     atomic_int *done;        /**< [most_tasks] key blocks that a query block's dq holds already */
-    rf_real *delta;          /**< [kv_heads * group, most_rows] rowsum(do * o) */
+    rf_real *delta;          /**< [all heads, most_rows] rowsum(do * o) */
 } rf_attention_scratch;
 
 /**
- * Cuts the shared scratch for calls with at most `rows` query rows (backward: key rows too) in at
- * most `samples` samples. Local.
+ * Cuts the shared scratch for calls with `kv_heads` key/value heads in all their slices and at most
+ * `rows` query rows (backward: key rows too) in at most `samples` samples. Local.
  */
 void rf_attention_scratch_layout(rf_attention_scratch *scratch, rf_arena *arena, int64_t kv_heads,
                                  int64_t group, int64_t rows, int64_t samples);
@@ -65,29 +82,21 @@ void rf_attention_scratch_layout(rf_attention_scratch *scratch, rf_arena *arena,
 int64_t rf_attention_items(int64_t group, int64_t d_head);
 
 /**
- * o_i = sum_j p_ij v_j, p_i = softmax over the visible j of q_i k_j / sqrt(d_head).
+ * o_i = sum_j p_ij v_j, p_i = softmax over the visible j of q_i k_j / sqrt(d_head), for all slices.
  *
- *   o    [rows, kv_heads * group * d_head]  out
- *   lse  [kv_heads * group, rows]           out  log of the softmax's sum, kept for backward;
- *                                                rows = q_begin[samples]
- *   q    [rows, kv_heads * group * d_head]  in
- *   k, v [key rows, kv_heads * d_head]      in
- *
- * Local, called outside of parallel regions; threads share out (sample, head, query block).
+ * Local, called outside of parallel regions; threads share out (slice, sample, head, query block).
  */
-void rf_attention_forward(rf_real *o, rf_real *lse, const rf_real *q, const rf_real *k,
-                          const rf_real *v, const rf_attention *shape,
+void rf_attention_forward(const rf_attention_pass *passes, int count,
                           const rf_attention_scratch *scratch, const rf_workspace *workspace);
 
 /**
- * dq, dk, dv from do; all three are written, not added to, in the rows that samples hold.
+ * dq, dk, dv from d_o, for all slices; all three are written, not added to, in the rows that
+ * samples hold.
  *
- * Threads share out (sample, head, key block); the parts of one dq row are added in the order of
- * the key blocks. Local, called outside of parallel regions.
+ * Threads share out (slice, sample, head, key block); the parts of one dq row are added in the
+ * order of the key blocks. Local, called outside of parallel regions.
  */
-void rf_attention_backward(rf_real *dq, rf_real *dk, rf_real *dv, const rf_real *d_o,
-                           const rf_real *q, const rf_real *k, const rf_real *v, const rf_real *o,
-                           const rf_real *lse, const rf_attention *shape,
+void rf_attention_backward(const rf_attention_pass *passes, int count,
                            const rf_attention_scratch *scratch, const rf_workspace *workspace);
 
 #endif

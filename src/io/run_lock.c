@@ -12,24 +12,54 @@
 
 enum { LINE_BYTES = 512, TRIES = 10, PAUSE_MICROSECONDS = 10000 };
 
-/* Field 22 of /proc/PID/stat: tells a process from a later one with the same number. */
-static unsigned long long start_of(long pid)
+typedef struct process {
+    unsigned long long start; /* tells it from a later one with the same number; 0 = unknown */
+    int is_ending;            /* no code of the program runs in it any more */
+} process;
+
+/* Reads the head of /proc/PID/NAME into text; 0 when there is none. */
+static int read_proc(long pid, const char *name, char *text, size_t bytes)
 {
-    char path[64], line[1024];
-    snprintf(path, sizeof path, "/proc/%ld/stat", pid);
+    char path[64];
+    snprintf(path, sizeof path, "/proc/%ld/%s", pid, name);
     FILE *file = fopen(path, "r");
+    text[0] = '\0';
     if (!file) return 0;
-    const size_t length = fread(line, 1, sizeof line - 1, file);
+    text[fread(text, 1, bytes - 1, file)] = '\0';
     fclose(file);
-    line[length] = '\0';
+    return 1;
+}
+
+/* A process that was killed stays for a moment: with the signal pending, or on its way out. */
+static int is_being_killed(long pid)
+{
+    char text[4096];
+    unsigned long long pending = 0;
+    read_proc(pid, "status", text, sizeof text);
+    const char *at = strstr(text, "\nSigPnd:");
+    return at && sscanf(at, " SigPnd: %llx", &pending) == 1 && (pending >> (SIGKILL - 1) & 1);
+}
+
+static process look_at(long pid)
+{
+    enum { EXITING = 4 }; /* PF_EXITING of the kernel's linux/sched.h */
+    char line[1024], state = '?';
+    unsigned flags = 0;
+    process found = {0};
+    read_proc(pid, "stat", line, sizeof line);
     const char *at = strrchr(line, ')'); /* ends the name, which may hold anything */
-    for (int field = 2; at && field < 22; field++) at = strchr(at + 1, ' ');
-    return at ? strtoull(at, NULL, 10) : 0;
+    if (!at || sscanf(at,
+                      ") %c %*d %*d %*d %*d %*d %u %*u %*u %*u %*u %*u %*u %*d %*d %*d %*d %*d "
+                      "%*d %llu",
+                      &state, &flags, &found.start) != 3)
+        return found;
+    found.is_ending = state == 'Z' || state == 'X' || (flags & EXITING) || is_being_killed(pid);
+    return found;
 }
 
 rf_lock_holder rf_lock_holder_self(void)
 {
-    rf_lock_holder self = {.pid = (long)getpid(), .start = start_of((long)getpid())};
+    rf_lock_holder self = {.pid = (long)getpid(), .start = look_at((long)getpid()).start};
     const char *job = getenv("SLURM_JOB_ID"), *restart = getenv("SLURM_RESTART_COUNT");
     if (gethostname(self.host, sizeof self.host - 1) != 0) strcpy(self.host, "unknown");
     snprintf(self.job, sizeof self.job, "%s", job && job[0] ? job : "-");
@@ -61,8 +91,9 @@ static const char *gone(const rf_lock_holder *holder, const rf_lock_holder *self
         return "an earlier start of this batch job";
     if (strcmp(holder->host, self->host) != 0 || holder->pid <= 0) return NULL;
     if (kill((pid_t)holder->pid, 0) != 0 && errno == ESRCH) return "it has ended";
-    const unsigned long long start = start_of(holder->pid);
-    return start && holder->start && start != holder->start ? "it has ended" : NULL;
+    const process now = look_at(holder->pid);
+    const int other = now.start && holder->start && now.start != holder->start;
+    return other || now.is_ending ? "it has ended" : NULL;
 }
 
 static int write_holder(int file, const rf_lock_holder *self)

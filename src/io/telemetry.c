@@ -173,7 +173,7 @@ static rf_status take_over(rf_telemetry *telemetry, rf_log *log, const char *tem
     char aside[RF_PATH_BYTES];
     if (options->resume_step <= 0) return RF_OK;
     if (access(options->path, F_OK) == 0) {
-        const rf_status status = rf_telemetry_copy(telemetry, options->path, options->resume_step);
+        const rf_status status = rf_telemetry_copy(telemetry, options);
         if (status != RF_INPUT) return status;
         snprintf(aside, sizeof aside, "%s.old", options->path);
         rf_log_warning(log, "earlier telemetry is left out, and kept as '%s': %s", aside,

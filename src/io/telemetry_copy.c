@@ -7,7 +7,7 @@
 typedef struct copying {
     rf_h5 *from; /* owned */
     rf_telemetry *to;
-    int64_t step;
+    const rf_telemetry_options *options;
 } copying;
 
 /* The earlier job had the same columns with the same extents, or its rows cannot go on here. */
@@ -38,15 +38,18 @@ static rf_status count_rows(const copying *copy, const rf_column *columns, int c
     return RF_OK;
 }
 
-/* Cuts rows to those whose step does not exceed the checkpoint's; steps never fall. */
+/* Cuts rows to those whose step does not exceed the checkpoint's; steps never fall. An evaluation
+   that was made after the checkpoint of its step comes again. */
 static rf_status cut_rows(const copying *copy, const rf_column *key, int64_t *rows)
 {
     const int64_t begin = 0, count = *rows;
+    const int64_t last =
+        key->table == RF_TABLE_EVALS ? copy->options->evaluated_step : copy->options->resume_step;
     if (count == 0) return RF_OK;
     int64_t *steps = malloc((size_t)count * sizeof *steps);
     if (!steps) return rf_fail(RF_RESOURCES, "no memory to read '%s'", rf_h5_path(copy->from));
     const rf_status status = rf_h5_read(copy->from, key->path, RF_I64, &begin, &count, steps);
-    while (status == RF_OK && *rows > 0 && steps[*rows - 1] > copy->step) (*rows)--;
+    while (status == RF_OK && *rows > 0 && steps[*rows - 1] > last) (*rows)--;
     free(steps);
     return status;
 }
@@ -100,10 +103,10 @@ static rf_status check_schema(rf_h5 *file)
     return rf_fail(RF_INPUT, "'%s' is no telemetry of version 1", rf_h5_path(file));
 }
 
-rf_status rf_telemetry_copy(rf_telemetry *telemetry, const char *path, int64_t step)
+rf_status rf_telemetry_copy(rf_telemetry *telemetry, const rf_telemetry_options *options)
 {
-    copying copy = {.to = telemetry, .step = step};
-    RF_TRY(rf_h5_open(&copy.from, path, RF_H5_READ_LIVE, MPI_COMM_NULL));
+    copying copy = {.to = telemetry, .options = options};
+    RF_TRY(rf_h5_open(&copy.from, options->path, RF_H5_READ_LIVE, MPI_COMM_NULL));
     rf_status status = check_schema(copy.from);
     for (rf_table table = 0; table < RF_TABLES_BY_STEP && status == RF_OK; table++)
         status = copy_table(&copy, table);

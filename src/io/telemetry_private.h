@@ -18,7 +18,8 @@ rf_status rf_telemetry_append(rf_telemetry *telemetry, rf_table table, const voi
 /** Makes the rows of a table visible to readers. */
 rf_status rf_telemetry_flush(rf_telemetry *telemetry, rf_table table);
 
-/** Copies the rows of an earlier file up to `step`; RF_INPUT where it is not what it should be. */
-rf_status rf_telemetry_copy(rf_telemetry *telemetry, const char *path, int64_t step);
+/** Copies the rows of the earlier file as far as the options say; RF_INPUT where it is not what it
+ * should be. */
+rf_status rf_telemetry_copy(rf_telemetry *telemetry, const rf_telemetry_options *options);
 
 #endif

@@ -25,6 +25,7 @@ static rf_status open_all(rf_run *run)
 rf_status rf_run_open(rf_run *run, MPI_Comm comm, rf_config *config, rf_log *log, double start)
 {
     *run = (rf_run){.comm = comm, .config = config, .log = log, .watch = {.start = start}};
+    rf_stop_install(); /* before the folder says that the run has begun */
     const rf_status status = open_all(run);
     if (status != RF_OK) {
         rf_run_close(run);
@@ -33,7 +34,6 @@ rf_status rf_run_open(rf_run *run, MPI_Comm comm, rf_config *config, rf_log *log
     const char *limit = rf_config_string(config, "train.max_time");
     RF_ASSERT(!limit || rf_duration_parse(limit, &run->watch.limit), "train.max_time '%s'", limit);
     run->watch.stop_file = rf_run_folder_stop_file(run->folder);
-    rf_stop_install();
     return RF_OK;
 }
 

@@ -63,6 +63,7 @@ static rf_status open_file(training *t)
     RF_TRY(rf_run_folder_file(t->run.folder, "run.h5", path, sizeof path));
     const rf_telemetry_options options = {.path = path,
                                           .resume_step = t->trainer.step,
+                                          .evaluated_step = t->evaluated_step,
                                           .attributes = attributes,
                                           .attribute_count =
                                               rf_origin_attributes(&origin, attributes),

@@ -39,16 +39,17 @@ def clean_environment(**changes):
 
 
 class Job:
-    """A started job of `ranks` ranks, each of whose process and exit code is known."""
+    """A started job of `ranks` ranks, each of whose process and exit code is known (unless it is bare)."""
 
     SCRIPT = '"$@" & echo $! > job/pid.$OMPI_COMM_WORLD_RANK; wait $!; echo $? > job/code.$OMPI_COMM_WORLD_RANK'
 
-    def __init__(self, folder, arguments, ranks, environment):
+    def __init__(self, folder, arguments, ranks, environment, is_bare=False):
         self.folder, self.ranks = folder / "job", ranks
         self.folder.mkdir(exist_ok=True)
         for path in self.folder.iterdir():
             path.unlink()
-        command = [MPIRUN, "-q", "-n", str(ranks), "sh", "-c", self.SCRIPT, "sh", REFRACT, *map(str, arguments)]
+        shell = [] if is_bare else ["sh", "-c", self.SCRIPT, "sh"]
+        command = [MPIRUN, "-q", "-n", str(ranks), *shell, REFRACT, *map(str, arguments)]
         self.process = subprocess.Popen(command, cwd=folder, env=clean_environment(**environment), text=True,
                                         stdout=subprocess.PIPE, stderr=subprocess.PIPE)
 
@@ -113,9 +114,9 @@ class ProgramTest(unittest.TestCase):
             capture_output=True, text=True, check=False,
         )
 
-    def start(self, *arguments, ranks, **environment):
-        """Starts the program on `ranks` ranks and lets it run."""
-        job = Job(self.folder, arguments, ranks, environment)
+    def start(self, *arguments, ranks, is_bare=False, **environment):
+        """Starts the program on `ranks` ranks and lets it run; bare: as a child of mpirun itself."""
+        job = Job(self.folder, arguments, ranks, environment, is_bare)
         self.addCleanup(job.process.wait, 60)
         return job
 

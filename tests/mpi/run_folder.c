@@ -104,6 +104,10 @@ static void lock_of_a_dead_process__is_taken_over(void **state)
     make_and_leave();
     const pid_t child = fork();
     if (child == 0) _exit(0);
+    siginfo_t how;
+    waitid(P_PID, (id_t)child, &how, WEXITED | WNOWAIT);
+    write_lock("host=%s pid=%ld start=0 job=- restart=0\n", (long)child); /* nobody waited for it */
+    make_and_leave();
     waitpid(child, NULL, 0);
     write_lock("host=%s pid=%ld start=12 job=- restart=0\n", (long)child);
     make_and_leave();

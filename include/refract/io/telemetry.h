@@ -37,6 +37,8 @@ typedef struct rf_telemetry_data {
 typedef struct rf_telemetry_options {
     const char *path;
     int64_t resume_step; /**< rows of an earlier job up to this step are kept; 0 = none */
+    int64_t
+        evaluated_step; /**< of /evals: up to the last evaluation that the resumed state knows */
     const rf_attribute *attributes; /**< of the root, beside schema, schema_version, created_utc */
     int64_t attribute_count;
     const rf_telemetry_module *modules;

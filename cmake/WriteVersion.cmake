@@ -1,4 +1,5 @@
 # Writes the version header; touches it only when its content changes.
+cmake_minimum_required(VERSION 3.21)
 execute_process(COMMAND git describe --always --dirty --abbrev=12
   WORKING_DIRECTORY ${SOURCE} OUTPUT_VARIABLE commit OUTPUT_STRIP_TRAILING_WHITESPACE ERROR_QUIET)
 if(NOT commit)

@@ -51,7 +51,9 @@ rf_environment rf_cli_environment(rf_cli *cli)
                             .log = &cli->log,
                             .threads = cli->threads,
                             .start = cli->start,
-                            .command_line = cli->command_line};
+                            .command_line = cli->command_line,
+                            .blas = cli->blas,
+                            .program = cli->program};
 }
 
 static rf_status unknown_command(const char *name)

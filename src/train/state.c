@@ -53,6 +53,8 @@ int rf_origin_attributes(const rf_origin *origin, rf_attribute attributes[RF_ORI
         {.name = "base_digest", .text = origin->base_digest},
         {.name = "data_digest", .text = origin->data_digest},
         {.name = "hosts", .text = origin->hosts},
+        {.name = "blas", .text = origin->blas},
+        {.name = "program", .text = origin->program},
         {.name = "ranks", .number = origin->ranks},
         {.name = "threads", .number = origin->threads},
     };
@@ -71,9 +73,22 @@ static rf_status check_digest(const rf_checkpoint *checkpoint, const char *name,
                    rf_checkpoint_path(checkpoint), what, name, then ? then : "(none)", now);
 }
 
-rf_status rf_state_check(const rf_checkpoint *checkpoint, const rf_config *config,
-                         const rf_origin *origin)
+static void warn_of_other(const rf_checkpoint *checkpoint, const char *name, const char *what,
+                          const char *now, rf_log *log)
 {
+    const char *then = rf_checkpoint_attribute(checkpoint, name);
+    if (log->rank != 0 || !then || strcmp(then, now) == 0) return;
+    rf_log_warning(log,
+                   "the checkpoint '%s' was made with %s (%.60s; now %.60s): the last bits may "
+                   "differ from a run in one piece",
+                   rf_checkpoint_path(checkpoint), what, then, now);
+}
+
+rf_status rf_state_check(const rf_checkpoint *checkpoint, const rf_config *config,
+                         const rf_origin *origin, rf_log *log)
+{
+    warn_of_other(checkpoint, "blas", "other BLAS kernels", origin->blas, log);
+    warn_of_other(checkpoint, "program", "another build of refract", origin->program, log);
     const char *before = rf_checkpoint_attribute(checkpoint, "config");
     RF_TRY(rf_config_check_resume(config, before ? before : "", rf_checkpoint_path(checkpoint)));
     RF_TRY(check_digest(checkpoint, "base_digest", "another base model", origin->base_digest));

@@ -81,6 +81,8 @@ static rf_status step_loop(training *t)
         RF_TRY(training_record_step(t, &report));
         if (is_due(report.step, log_every) || report.step == t->steps)
             training_print_step(t, &report);
+        else
+            training_print_progress(t, &report);
         if (t->held_out && is_due(report.step, eval_every) && report.step < t->steps)
             RF_TRY(evaluate_or_stop(t));
         if (save_is_due(t)) RF_TRY(training_save(t));

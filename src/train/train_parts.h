@@ -69,6 +69,7 @@ rf_status training_record_close(training *t);
 /* What the run prints. */
 void training_print_banner(const training *t);
 void training_print_steps(const training *t);
+void training_print_progress(const training *t, const rf_step_report *report);
 void training_print_step(const training *t, const rf_step_report *report);
 void training_print_end(const training *t);
 /* Disk that checkpoints and the final folder will take, in bytes (whole job). */

@@ -1,6 +1,7 @@
 /* What a run of `train` prints. */
 #include <stdio.h>
 #include <sys/resource.h>
+#include <unistd.h>
 
 #include "rf_version.h"
 #include "train_parts.h"
@@ -19,6 +20,18 @@ void training_print_steps(const training *t)
     rf_log_info(t->log, "steps: %lld of %lld samples each, %lld in an epoch", (long long)t->steps,
                 (long long)rf_config_int(t->config, "train.batch_size"),
                 (long long)rf_batches_steps_per_epoch(t->batches));
+}
+
+/* On a terminal: the share done, drawn over itself until the next line. */
+void training_print_progress(const training *t, const rf_step_report *r)
+{
+    enum { WIDTH = 40 };
+    if (t->log->rank != 0 || t->log->quiet || !isatty(STDOUT_FILENO)) return;
+    const int done = (int)(WIDTH * r->step / t->steps);
+    printf("\r[%.*s%*s] %lld/%lld  loss %.4f\033[K\r", done,
+           "########################################", WIDTH - done, "", (long long)r->step,
+           (long long)t->steps, r->loss);
+    fflush(stdout);
 }
 
 void training_print_step(const training *t, const rf_step_report *r)

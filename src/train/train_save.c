@@ -12,6 +12,8 @@ rf_origin training_origin(const training *t)
                        .data_digest = t->samples->digest,
                        .command_line = t->env->command_line,
                        .hosts = t->hosts,
+                       .blas = t->env->blas,
+                       .program = t->env->program,
                        .ranks = t->session.grid.size,
                        .threads = t->env->threads};
 }
@@ -48,7 +50,7 @@ static rf_status read_state(training *t, const rf_checkpoint *checkpoint)
     rf_field *fields = NULL;
     int64_t count = 0;
     const rf_origin origin = training_origin(t);
-    RF_TRY_ALL(t->env->world, rf_state_check(checkpoint, t->config, &origin));
+    RF_TRY_ALL(t->env->world, rf_state_check(checkpoint, t->config, &origin, t->log));
     RF_TRY_ALL(t->env->world, rf_state_fields(&t->session.decoder->params, 1, &fields, &count));
     const rf_status status = rf_checkpoint_read(checkpoint, &t->session.grid, fields, count);
     free(fields);

@@ -3,6 +3,7 @@
 #define RF_TRAIN_STATE_H
 
 #include "refract/base/config.h"
+#include "refract/base/log.h"
 #include "refract/io/checkpoint.h"
 #include "refract/model/params.h"
 
@@ -20,19 +21,22 @@ typedef struct rf_origin {
     const char *data_digest;
     const char *command_line;
     const char *hosts; /**< names of the hosts, separated by blanks */
+    const char *blas,
+        *program; /**< kernels and executable: what the bits hang on besides the input */
     int ranks, threads;
 } rf_origin;
 
-enum { RF_ORIGIN_ATTRIBUTES = 9 };
+enum { RF_ORIGIN_ATTRIBUTES = 11 };
 
 /** The origin as attributes of a file; borrowed from it. Returns their number. Local. */
 int rf_origin_attributes(const rf_origin *origin, rf_attribute attributes[RF_ORIGIN_ATTRIBUTES]);
 
 /**
  * A resumed run must be the same run: configuration (but for the keys that may change), base model
- * and data. RF_CONFLICT shows every difference. Local.
+ * and data. RF_CONFLICT shows every difference; another BLAS or executable, whose bits may differ,
+ * is a warning from root. Local.
  */
 rf_status rf_state_check(const rf_checkpoint *checkpoint, const rf_config *config,
-                         const rf_origin *origin);
+                         const rf_origin *origin, rf_log *log);
 
 #endif

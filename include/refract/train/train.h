@@ -14,7 +14,9 @@ typedef struct rf_environment {
     rf_log *log;              /**< borrowed */
     int threads;              /**< of this rank */
     double start;             /**< rf_clock_seconds() when the program began */
-    const char *command_line; /**< borrowed */
+    const char *command_line; /**< borrowed, as the next two */
+    const char *blas;         /**< version and kernels of the BLAS */
+    const char *program;      /**< SHA-256 of the executable */
 } rf_environment;
 
 /**

@@ -52,7 +52,7 @@ static rf_status create_decoder(bench_model *m)
                                         .storage = o->storage,
                                         .adapter = &rf_adapter_lora,
                                         .targets = targets,
-                                        .dropout = o->dropout,
+                                        .adapter_options = {.dropout = o->dropout},
                                         .training = 1,
                                         .max_tokens = o->tokens,
                                         .max_samples = 1,

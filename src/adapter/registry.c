@@ -1,20 +1,63 @@
-#include "refract/adapter/adapter.h"
-
 #include <math.h>
 #include <string.h>
 
+#include "refract/adapter/adapter.h"
+
+/* in alphabetical order */
 static const rf_adapter_kind *const kinds[] = {
+    &rf_adapter_beamlora,
+    &rf_adapter_dora,
     &rf_adapter_lora,
 };
+enum { KINDS = sizeof kinds / sizeof kinds[0] };
+
+int rf_adapter_count(void)
+{
+    return KINDS;
+}
+
+const rf_adapter_kind *rf_adapter_at(int index)
+{
+    RF_ASSERT(index >= 0 && index < KINDS, "no adapter number %d", index);
+    return kinds[index];
+}
 
 const rf_adapter_kind *rf_adapter_find(const char *name)
 {
-    for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++)
+    for (int i = 0; i < KINDS; i++)
         if (strcmp(kinds[i]->name, name) == 0) return kinds[i];
     return NULL;
+}
+
+const rf_adapter_kind *rf_adapter_for_config(const rf_config *config)
+{
+    for (int i = 0; i < KINDS; i++)
+        if (kinds[i] != &rf_adapter_lora && rf_config_has_method(config, kinds[i]->name))
+            return kinds[i];
+    return &rf_adapter_lora;
 }
 
 double rf_adapter_scaling(const rf_adapter_options *options)
 {
     return options->alpha / (options->use_rslora ? sqrt((double)options->r) : (double)options->r);
+}
+
+/* The released code: 0.05, and 0.03 for learning rates below 1e-4. */
+static double temperature(const rf_config *config)
+{
+    if (!rf_config_is_auto(config, "beam.temperature"))
+        return rf_config_number(config, "beam.temperature");
+    return rf_config_number(config, "train.learning_rate") < 1e-4 ? 0.03 : 0.05;
+}
+
+rf_adapter_options rf_adapter_options_read(const rf_config *config)
+{
+    const char *init = rf_config_string(config, "lora.init");
+    return (rf_adapter_options){.r = rf_config_int(config, "lora.r"),
+                                .alpha = rf_config_number(config, "lora.alpha"),
+                                .dropout = rf_config_number(config, "lora.dropout"),
+                                .use_rslora = rf_config_bool(config, "lora.use_rslora"),
+                                .init = strcmp(init, "gaussian") == 0 ? RF_ADAPTER_GAUSSIAN
+                                                                      : RF_ADAPTER_DEFAULT,
+                                .temperature = temperature(config)};
 }

@@ -217,15 +217,36 @@ void rf_collect_sum(rf_collector *collector, rf_real *sum, rf_real *const *nodes
                       scratch);
 }
 
-void rf_collect_gather(rf_collector *collector, double *all, const double *local, int64_t leaves)
+/* all <- the leaves of all parts in order, each one item of `type`. */
+static void gather_leaves(rf_collector *collector, double *all, const double *local, int64_t leaves,
+                          MPI_Datatype type)
 {
     for (int part = 0; part < collector->size; part++) {
         collector->recv_at[part] = (int)rf_part_begin(leaves, part, collector->size);
         collector->recv_counts[part] =
             (int)rf_part_begin(leaves, part + 1, collector->size) - collector->recv_at[part];
     }
-    MPI_Allgatherv(local, collector->recv_counts[collector->rank], MPI_DOUBLE, all,
-                   collector->recv_counts, collector->recv_at, MPI_DOUBLE, collector->comm);
+    MPI_Allgatherv(local, collector->recv_counts[collector->rank], type, all,
+                   collector->recv_counts, collector->recv_at, type, collector->comm);
+}
+
+void rf_collect_gather(rf_collector *collector, double *all, const double *local, int64_t leaves)
+{
+    gather_leaves(collector, all, local, leaves, MPI_DOUBLE);
+}
+
+void rf_collect_sum_wide(rf_collector *collector, double *all, const double *local, int64_t n,
+                         int64_t leaves)
+{
+    RF_ASSERT(n >= 0 && n <= INT_MAX, "%lld doubles", (long long)n);
+    MPI_Datatype row;
+    MPI_Type_contiguous((int)n, MPI_DOUBLE, &row);
+    MPI_Type_commit(&row);
+    gather_leaves(collector, all, local, leaves, row);
+    MPI_Type_free(&row);
+    for (int64_t stride = 1; stride < leaves; stride *= 2)
+        for (int64_t i = 0; i + stride < leaves; i += 2 * stride)
+            for (int64_t k = 0; k < n; k++) all[i * n + k] += all[(i + stride) * n + k];
 }
 
 double rf_tree_sum_doubles(const double *leaf, int64_t n)

@@ -15,6 +15,8 @@ static int wanted(const rf_param *row, rf_rows rows)
         return row->adapter;
     case RF_ROWS_TRAINED:
         return row->trained;
+    case RF_ROWS_PEFT:
+        return row->trained && !row->internal;
     }
     return 0;
 }

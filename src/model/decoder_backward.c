@@ -23,6 +23,16 @@ static void renorm(rf_decoder *m, int64_t row, const rf_real *h, rf_real *rstd, 
                        m->config.norm_eps);
 }
 
+/* The gradient of a column-parallel layer's output is done with: it may be scaled where it lies. */
+static rf_linear_pass pass_back(const rf_decoder *m, int64_t layer, int kind, const rf_real *dy,
+                                rf_real *dz)
+{
+    rf_linear_pass pass = decoder_pass(m, layer, kind, NULL);
+    pass.dy = dy;
+    pass.dz = dz;
+    return pass;
+}
+
 static void backward_mlp(rf_decoder *m, const rf_tokens *tokens, int64_t layer)
 {
     const rf_block *block = &m->block[layer];
@@ -33,8 +43,7 @@ static void backward_mlp(rf_decoder *m, const rf_tokens *tokens, int64_t layer)
 
     rf_swiglu_forward(act, s->gate, s->up, items);
     clock = decoder_lap(m, RF_PHASE_SWIGLU, clock);
-    const rf_linear_pass down = {
-        .linear = &block->linear[RF_DOWN], .xs = s->xs[RF_DOWN], .dy = m->dh};
+    const rf_linear_pass down = pass_back(m, layer, RF_DOWN, m->dh, m->dz);
     rf_row_backward(&m->context, &down, dact, act, t);
     clock = decoder_lap(m, RF_PHASE_DOWN, clock);
     rf_real *dgate = act, *dup = dact;
@@ -42,9 +51,8 @@ static void backward_mlp(rf_decoder *m, const rf_tokens *tokens, int64_t layer)
     clock = decoder_lap(m, RF_PHASE_SWIGLU, clock);
     renorm(m, block->mlp_norm_row, s->h_mid, s->rstd_mid, t);
     clock = decoder_lap(m, RF_PHASE_NORM, clock);
-    const rf_linear_pass gate_up[] = {
-        {.linear = &block->linear[RF_GATE], .xs = s->xs[RF_GATE], .dy = dgate},
-        {.linear = &block->linear[RF_UP], .xs = s->xs[RF_UP], .dy = dup}};
+    const rf_linear_pass gate_up[] = {pass_back(m, layer, RF_GATE, dgate, dgate),
+                                      pass_back(m, layer, RF_UP, dup, dup)};
     const rf_real *dx = rf_column_backward(&m->context, gate_up, 2, m->x, t);
     clock = decoder_lap(m, RF_PHASE_GATE_UP, clock);
     backward_norm(m, block->mlp_norm_row, dx, s->h_mid, s->rstd_mid, t);
@@ -74,16 +82,16 @@ static void backward_attention(rf_decoder *m, const rf_tokens *tokens, int64_t l
     rf_real *d_o = m->wide[0], *dq = m->wide[1];
     double clock = MPI_Wtime();
 
-    const rf_linear_pass o = {.linear = &block->linear[RF_O], .xs = s->xs[RF_O], .dy = m->dh};
+    const rf_linear_pass o = pass_back(m, layer, RF_O, m->dh, m->dz);
     rf_row_backward(&m->context, &o, d_o, s->o, t);
     clock = decoder_lap(m, RF_PHASE_O, clock);
     backward_attend(m, tokens, s, dq, d_o);
     clock = decoder_lap(m, RF_PHASE_ATTENTION, clock);
     renorm(m, block->attention_norm_row, s->h, s->rstd, t);
     clock = decoder_lap(m, RF_PHASE_NORM, clock);
-    const rf_linear_pass qkv[] = {{.linear = &block->linear[RF_Q], .xs = s->xs[RF_Q], .dy = dq},
-                                  {.linear = &block->linear[RF_K], .xs = s->xs[RF_K], .dy = m->dk},
-                                  {.linear = &block->linear[RF_V], .xs = s->xs[RF_V], .dy = m->dv}};
+    const rf_linear_pass qkv[] = {pass_back(m, layer, RF_Q, dq, dq),
+                                  pass_back(m, layer, RF_K, m->dk, m->dk),
+                                  pass_back(m, layer, RF_V, m->dv, m->dv)};
     const rf_real *dx = rf_column_backward(&m->context, qkv, 3, m->x, t);
     clock = decoder_lap(m, RF_PHASE_QKV, clock);
     backward_norm(m, block->attention_norm_row, dx, s->h, s->rstd, t);

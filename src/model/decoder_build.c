@@ -123,11 +123,9 @@ static rf_status add_adapter(rf_decoder *m, const rf_decoder_options *o, int lay
                        "rank %lld of '%s' exceeds min(d_in, d_out) = %lld. Choose a smaller lora.r "
                        "or a lora.rank_pattern for it",
                        (long long)target.r, module, (long long)most);
-    block->adapter[kind] = (rf_adapter_options){.r = target.r,
-                                                .alpha = target.alpha,
-                                                .dropout = o->dropout,
-                                                .use_rslora = o->use_rslora,
-                                                .gaussian = o->gaussian};
+    block->adapter[kind] = o->adapter_options;
+    block->adapter[kind].r = target.r;
+    block->adapter[kind].alpha = target.alpha;
     rf_adapter_tensor tensors[RF_ADAPTER_TENSORS];
     const int count = o->adapter->tensors(&shape, &block->adapter[kind], tensors);
     for (int i = 0; i < count; i++) {
@@ -137,6 +135,7 @@ static rf_status add_adapter(rf_decoder *m, const rf_decoder_options *o, int lay
         if (row < 0) return no_memory();
         rf_param *param = &m->params.row[row];
         param->adapter = 1;
+        param->internal = tensors[i].is_internal;
         snprintf(param->path, sizeof param->path, "/adapter/%.150s/%s", module, tensors[i].field);
         if (i == 0) block->adapter_row[kind] = row;
     }
@@ -226,6 +225,11 @@ rf_status rf_decoder_create(rf_decoder **decoder, const rf_grid *grid,
             if (m->block[layer].adapter_row[kind] < 0) continue;
             m->block[layer].lowrank[kind].r = m->block[layer].adapter[kind].r;
             linear->lowrank = &m->block[layer].lowrank[kind];
+            status = decoder_add_adapter(m, &m->block[layer], kind);
+            if (status != RF_OK) {
+                rf_decoder_destroy(decoder);
+                return status;
+            }
         }
     const rf_param *embed = &m->params.row[m->embed_row], *head = &m->params.row[m->head_row];
     m->embed = (rf_linear){.name = embed->name, .shape = embed->shape, .dtype = embed->dtype};
@@ -237,6 +241,7 @@ void rf_decoder_destroy(rf_decoder **decoder)
 {
     if (!*decoder) return;
     rf_params_destroy(&(*decoder)->params);
+    rf_adapters_destroy(&(*decoder)->adapters);
     free((*decoder)->block);
     free((*decoder)->state);
     free(*decoder);

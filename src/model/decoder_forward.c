@@ -73,22 +73,28 @@ static void attend(rf_decoder *m, const rf_tokens *tokens, const rf_block_state 
     rf_attention_forward(m->slice, count, &m->attention, &m->context.workspace);
 }
 
+rf_linear_pass decoder_pass(const rf_decoder *m, int64_t layer, int kind, rf_real *y)
+{
+    const rf_block_state *s = &m->state[layer];
+    return (rf_linear_pass){
+        .linear = &m->block[layer].linear[kind], .y = y, .xs = s->xs[kind], .z = s->z[kind]};
+}
+
 static void forward_block(rf_decoder *m, const rf_tokens *tokens, int64_t layer)
 {
     const rf_block *block = &m->block[layer];
-    const rf_linear *linear = block->linear;
     rf_block_state *s = &m->state[layer];
     const int64_t t = tokens->tokens;
     double clock = MPI_Wtime();
 
-    const rf_linear_pass qkv[] = {{.linear = &linear[RF_Q], .y = s->q, .xs = s->xs[RF_Q]},
-                                  {.linear = &linear[RF_K], .y = s->k, .xs = s->xs[RF_K]},
-                                  {.linear = &linear[RF_V], .y = s->v, .xs = s->xs[RF_V]}};
+    const rf_linear_pass qkv[] = {decoder_pass(m, layer, RF_Q, s->q),
+                                  decoder_pass(m, layer, RF_K, s->k),
+                                  decoder_pass(m, layer, RF_V, s->v)};
     rf_column_forward(&m->context, qkv, 3, m->x, t);
     clock = decoder_lap(m, RF_PHASE_QKV, clock);
     attend(m, tokens, s);
     clock = decoder_lap(m, RF_PHASE_ATTENTION, clock);
-    const rf_linear_pass o = {.linear = &linear[RF_O], .xs = s->xs[RF_O]};
+    const rf_linear_pass o = decoder_pass(m, layer, RF_O, NULL);
     const rf_real *branch = rf_row_forward(&m->context, &o, s->o, t);
     clock = decoder_lap(m, RF_PHASE_O, clock);
 
@@ -96,14 +102,13 @@ static void forward_block(rf_decoder *m, const rf_tokens *tokens, int64_t layer)
                            decoder_norm(m, block->mlp_norm_row), t, m->config.d_model,
                            m->config.norm_eps);
     clock = decoder_lap(m, RF_PHASE_NORM, clock);
-    const rf_linear_pass gate_up[] = {
-        {.linear = &linear[RF_GATE], .y = s->gate, .xs = s->xs[RF_GATE]},
-        {.linear = &linear[RF_UP], .y = s->up, .xs = s->xs[RF_UP]}};
+    const rf_linear_pass gate_up[] = {decoder_pass(m, layer, RF_GATE, s->gate),
+                                      decoder_pass(m, layer, RF_UP, s->up)};
     rf_column_forward(&m->context, gate_up, 2, m->x, t);
     clock = decoder_lap(m, RF_PHASE_GATE_UP, clock);
     rf_swiglu_forward(m->wide[0], s->gate, s->up, t * decoder_ff_width(m));
     clock = decoder_lap(m, RF_PHASE_SWIGLU, clock);
-    const rf_linear_pass down = {.linear = &linear[RF_DOWN], .xs = s->xs[RF_DOWN]};
+    const rf_linear_pass down = decoder_pass(m, layer, RF_DOWN, NULL);
     rf_row_forward(&m->context, &down, m->wide[0], t);
     decoder_lap(m, RF_PHASE_DOWN, clock);
 }
@@ -182,4 +187,5 @@ void rf_decoder_loss(rf_decoder *m, const rf_tokens *tokens, rf_real scale, rf_h
     spread_rows(m, tokens, m->x);
     decoder_lap(m, RF_PHASE_HEAD, clock);
     decoder_backward(m, tokens);
+    rf_adapters_finish(&m->adapters);
 }

@@ -1,8 +1,6 @@
 /* Memory of a decoder, and the pointers of its layers. */
 #include "decoder_parts.h"
 
-#include "refract/base/rng.h"
-
 int64_t decoder_q_width(const rf_decoder *m)
 {
     return rf_linear_width(&m->block[0].linear[RF_Q], m->grid);
@@ -46,7 +44,19 @@ static int64_t thread_items(const rf_decoder *m)
         const int64_t items = rf_linear_scratch(all[i], m->grid);
         if (items > most) most = items;
     }
-    return most;
+    const int64_t adapter = rf_adapters_scratch(&m->adapters);
+    return adapter > most ? adapter : most;
+}
+
+static int scales_output(const rf_decoder *m)
+{
+    return m->kind && m->kind->scales_output;
+}
+
+/* Columns of a layer's output on this rank. */
+static int64_t output_width(const rf_decoder *m, const rf_linear *linear)
+{
+    return linear->shape.split == RF_ROWS ? rf_linear_width(linear, m->grid) : linear->shape.rows;
 }
 
 /* Evaluation keeps one block's state and writes over it. */
@@ -77,6 +87,9 @@ static void state_layout(rf_decoder *m, rf_arena *step)
                 if (m->block[l].adapter_row[kind] >= 0 && m->block[l].adapter[kind].r > r)
                     r = m->block[l].adapter[kind].r;
             state->xs[kind] = RF_TAKE(step, rf_real, tokens * r);
+            if (scales_output(m) && m->training && m->block[layer].adapter_row[kind] >= 0)
+                state->z[kind] =
+                    RF_TAKE(step, rf_real, tokens * output_width(m, &m->block[layer].linear[kind]));
         }
     }
 }
@@ -95,6 +108,7 @@ static void scratch_layout(rf_decoder *m, rf_arena *scratch)
         m->dh = RF_TAKE(scratch, rf_real, tokens * d);
         m->dk = RF_TAKE(scratch, rf_real, tokens * decoder_kv_width(m));
         m->dv = RF_TAKE(scratch, rf_real, tokens * decoder_kv_width(m));
+        if (scales_output(m)) m->dz = RF_TAKE(scratch, rf_real, tokens * d);
         m->norm_scratch = RF_TAKE(scratch, rf_real, rf_token_chunks(tokens) * d);
     }
     const int64_t exchange = tokens * (d + riding_ranks(m));
@@ -113,6 +127,10 @@ void rf_decoder_layout(rf_decoder *m, rf_arena *run, rf_arena *step, rf_arena *s
     rf_rope_table_layout(&m->rope, run, m->max_length, m->config.d_head);
     rf_collector_layout(&m->tp_collector, run, m->grid->tp, m->grid->slices);
     m->slice = RF_TAKE(run, rf_attention_pass, m->grid->slice_end - m->grid->slice_begin);
+    m->adapters.grid = m->grid;
+    m->adapters.collector = &m->tp_collector;
+    m->adapters.workspace = &m->context.workspace;
+    rf_adapters_layout(&m->adapters, run);
     m->context.grid = m->grid;
     m->context.collector = &m->tp_collector;
     state_layout(m, step);
@@ -137,25 +155,10 @@ void rf_decoder_bind(rf_decoder *m)
     rf_decoder_bind_gradients(m, NULL);
 }
 
-static rf_real *gradient_of(const rf_decoder *m, int64_t row)
+rf_real *decoder_gradient(const rf_decoder *m, int64_t row)
 {
     if (row < 0 || !m->gradient || !m->params.row[row].trained) return NULL;
     return m->gradient + m->params.row[row].offset;
-}
-
-static void bind_adapter(rf_decoder *m, rf_block *block, int kind)
-{
-    const int64_t first = block->adapter_row[kind];
-    if (first < 0) return;
-    rf_adapter_tensor tensors[RF_ADAPTER_TENSORS];
-    rf_real *values[RF_ADAPTER_TENSORS], *gradients[RF_ADAPTER_TENSORS];
-    const int count = m->kind->tensors(&block->linear[kind].shape, &block->adapter[kind], tensors);
-    for (int i = 0; i < count; i++) {
-        values[i] = m->params.row[first + i].data;
-        gradients[i] = gradient_of(m, first + i);
-    }
-    m->kind->bind(&block->lowrank[kind], &block->adapter[kind], values, gradients);
-    block->lowrank[kind].stream = rf_stream(block->linear[kind].name, 0, 0);
 }
 
 void rf_decoder_bind_gradients(rf_decoder *m, rf_real *base)
@@ -164,13 +167,13 @@ void rf_decoder_bind_gradients(rf_decoder *m, rf_real *base)
     for (int64_t layer = 0; layer < m->config.layers; layer++) {
         rf_block *block = &m->block[layer];
         for (int kind = 0; kind < RF_LINEARS; kind++) {
-            block->linear[kind].dw = gradient_of(m, block->weight_row[kind]);
-            block->linear[kind].dbias = gradient_of(m, block->bias_row[kind]);
-            bind_adapter(m, block, kind);
+            block->linear[kind].dw = decoder_gradient(m, block->weight_row[kind]);
+            block->linear[kind].dbias = decoder_gradient(m, block->bias_row[kind]);
+            decoder_bind_adapter(m, block, kind);
         }
     }
-    m->embed.dw = gradient_of(m, m->embed_row);
-    m->head.dw = gradient_of(m, m->head_row);
+    m->embed.dw = decoder_gradient(m, m->embed_row);
+    m->head.dw = decoder_gradient(m, m->head_row);
 }
 
 const rf_real *decoder_norm(const rf_decoder *m, int64_t row)
@@ -180,5 +183,5 @@ const rf_real *decoder_norm(const rf_decoder *m, int64_t row)
 
 rf_real *decoder_norm_gradient(const rf_decoder *m, int64_t row)
 {
-    return gradient_of(m, row);
+    return decoder_gradient(m, row);
 }

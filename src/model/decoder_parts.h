@@ -20,8 +20,19 @@ rf_real *decoder_norm_gradient(const rf_decoder *m, int64_t row);
 int decoder_slices(rf_decoder *m, const rf_tokens *tokens, const rf_block_state *state,
                    const rf_real *d_o, rf_real *dq);
 
+/* A layer's pass with what it keeps of this micro-batch; y: of a column-parallel one. */
+rf_linear_pass decoder_pass(const rf_decoder *m, int64_t layer, int kind, rf_real *y);
+
 /* Adds the time since `start` to a phase and returns the time now. */
 double decoder_lap(rf_decoder *m, rf_phase phase, double start);
+
+/* Lists a module's adapter in m->adapters. */
+rf_status decoder_add_adapter(rf_decoder *m, rf_block *block, int kind);
+/* Points a module's adapter at its tensors. */
+void decoder_bind_adapter(rf_decoder *m, rf_block *block, int kind);
+
+/* Gradient of a row of the table, NULL when it is frozen or none is wanted. */
+rf_real *decoder_gradient(const rf_decoder *m, int64_t row);
 
 /* Backward through all blocks and the embedding, from dh = gradient of the last residual stream. */
 void decoder_backward(rf_decoder *m, const rf_tokens *tokens);

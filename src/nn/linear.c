@@ -87,6 +87,8 @@ slice_view linear_slice(const rf_linear *linear, const rf_grid *grid, int slice)
         view.b = lowrank->b + b_at;
         view.da = lowrank->da ? lowrank->da + a_at : NULL;
         view.db = lowrank->db ? lowrank->db + b_at : NULL;
+        view.scale = lowrank->out_scale ? lowrank->out_scale + (column ? before : 0) : NULL;
+        view.dscale = lowrank->dout_scale ? lowrank->dout_scale + (column ? before : 0) : NULL;
     }
     return view;
 }
@@ -118,6 +120,26 @@ void tile_store(rf_real *out, int64_t ldo, const rf_real *tile, int64_t rows, in
         else
             memset(out + i * ldo, 0, (size_t)cols * sizeof *out);
     }
+}
+
+void tile_scale_output(rf_real *y, rf_real *z, int64_t ld, const rf_real *scale, int64_t rows,
+                       int64_t cols)
+{
+    for (int64_t i = 0; i < rows; i++) {
+        rf_real *row = y + i * ld;
+        if (z) memcpy(z + i * ld, row, (size_t)cols * sizeof *z);
+        for (int64_t j = 0; j < cols; j++) row[j] *= scale[j];
+    }
+}
+
+int linear_scales(const rf_linear *linear)
+{
+    return linear->lowrank && linear->lowrank->out_scale;
+}
+
+const rf_real *pass_gradient(const rf_linear_pass *pass)
+{
+    return linear_scales(pass->linear) ? pass->dz : pass->dy;
 }
 
 void tile_add_bias(rf_real *tile, int64_t ld, const rf_real *bias, int64_t rows, int64_t cols)

@@ -46,6 +46,9 @@ static void share_forward(const rf_linear_context *context, const rf_linear_pass
             rf_gemm(RF_N, RF_T, tile.rows, tile.cols, r, 1, pass->xs + tile.row * r, r,
                     view.b + tile.col * r, r, 1, y, view.width);
         }
+        if (view.scale)
+            tile_scale_output(y, pass->z ? pass->z + (y - pass->y) : NULL, view.width,
+                              view.scale + tile.col, tile.rows, tile.cols);
         if (view.bias) tile_add_bias(y, view.width, view.bias + tile.col, tile.rows, tile.cols);
     }
 }
@@ -61,6 +64,29 @@ void rf_column_forward(rf_linear_context *context, const rf_linear_pass *group, 
         for (int i = 0; i < count; i++)
             for (int s = grid->slice_begin; s < grid->slice_end; s++)
                 share_forward(context, &group[i], x, tokens, s);
+    }
+}
+
+/* Gradients of scaled outputs, and of the scales and biases. */
+static void share_scaled_outputs(const rf_linear_context *context, const rf_linear_pass *pass,
+                                 int64_t tokens)
+{
+    const rf_linear *linear = pass->linear;
+    const rf_grid *grid = context->grid;
+    if (!linear_scales(linear)) return;
+    for (int s = grid->slice_begin; s < grid->slice_end; s++) {
+        const slice_view view = linear_slice(linear, grid, s);
+        const int64_t at = tokens * view.before;
+        if (view.width == 0) continue;
+        share_scaled_output(context, linear,
+                            &(scaled_output){.dz = pass->dz + at,
+                                             .dscale = view.dscale,
+                                             .dbias = view.dbias,
+                                             .dy = pass->dy + at,
+                                             .z = pass->z + at,
+                                             .scale = view.scale,
+                                             .n = view.width,
+                                             .tokens = tokens});
     }
 }
 
@@ -87,8 +113,8 @@ static void share_down_gradient(const rf_linear_context *context, const rf_linea
                 continue;
             }
             rf_gemm(RF_N, RF_N, rows, lr->r, view.width, 1,
-                    pass->dy + tokens * view.before + row * view.width, view.width, view.b, lr->r,
-                    0, rf_tree_leaf(&scratch.tree), lr->r);
+                    pass_gradient(pass) + tokens * view.before + row * view.width, view.width,
+                    view.b, lr->r, 0, rf_tree_leaf(&scratch.tree), lr->r);
             rf_tree_push(&scratch.tree);
         }
         tile_store(dxs + row * lr->r, lr->r, rf_tree_root(&scratch.tree), rows, lr->r);
@@ -111,8 +137,9 @@ static rf_real *input_gradient_node(tile_scratch *scratch, const rf_linear_conte
         for (int i = 0; i < count; i++) {
             const slice_view view = linear_slice(group[i].linear, grid, s);
             rf_weight_nn(leaf, tile.cols,
-                         group[i].dy + tokens * view.before + tile.row * view.width, view.width,
-                         tile.rows, &view.w, tile.col, tile.cols, i > 0, scratch->widen);
+                         pass_gradient(&group[i]) + tokens * view.before + tile.row * view.width,
+                         view.width, tile.rows, &view.w, tile.col, tile.cols, i > 0,
+                         scratch->widen);
         }
         rf_tree_push(&scratch->tree);
     }
@@ -188,7 +215,7 @@ static void share_own_gradients(const rf_linear_context *context, const rf_linea
     const int64_t d_in = linear->shape.cols;
     for (int s = grid->slice_begin; s < grid->slice_end; s++) {
         const slice_view view = linear_slice(linear, grid, s);
-        const rf_real *dy = pass->dy + tokens * view.before;
+        const rf_real *dy = pass_gradient(pass) + tokens * view.before;
         if (view.width == 0) continue;
         if (view.db)
             share_token_product(context, linear,
@@ -215,7 +242,8 @@ static void share_own_gradients(const rf_linear_context *context, const rf_linea
                                                  .tokens = tokens,
                                                  .first_col = -1,
                                                  .accumulate = pass->accumulate});
-        if (view.dbias) share_bias_gradient(context, linear, view.dbias, dy, view.width, tokens);
+        if (view.dbias && !view.scale)
+            share_bias_gradient(context, linear, view.dbias, dy, view.width, tokens);
     }
     if (lr && lr->da)
         share_token_product(context, linear,
@@ -241,6 +269,8 @@ const rf_real *rf_column_backward(rf_linear_context *context, const rf_linear_pa
 #pragma omp parallel
     {
         rf_real *at = dxs;
+        for (int i = 0; i < count; i++) share_scaled_outputs(context, &group[i], tokens);
+#pragma omp barrier
         for (int i = 0; i < count; i++) {
             share_down_gradient(context, &group[i], at, tokens);
             if (group[i].linear->lowrank) at += tokens * group[i].linear->lowrank->r;

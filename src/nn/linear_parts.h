@@ -14,7 +14,8 @@ typedef struct slice_view {
     int64_t width;     /* its activation columns: rows (column-parallel) or cols (row-parallel) */
     const rf_real *bias;
     const rf_real *a, *b;
-    rf_real *da, *db, *dw, *dbias;
+    const rf_real *scale; /* out_scale, NULL = none */
+    rf_real *da, *db, *dw, *dbias, *dscale;
 } slice_view;
 
 slice_view linear_slice(const rf_linear *linear, const rf_grid *grid, int slice);
@@ -35,6 +36,10 @@ int linear_drops(const rf_linear_context *context, const rf_linear *linear);
 /* Copies a dense tile [rows, cols] into a matrix of row stride ldo; zeros when the tile is NULL. */
 void tile_store(rf_real *out, int64_t ldo, const rf_real *tile, int64_t rows, int64_t cols);
 
+/* z tile (NULL: not kept) <- y tile; y *= scale [cols], both of row stride ld. */
+void tile_scale_output(rf_real *y, rf_real *z, int64_t ld, const rf_real *scale, int64_t rows,
+                       int64_t cols);
+
 /* tile [rows, cols] (row stride ld) += bias [cols]. */
 void tile_add_bias(rf_real *tile, int64_t ld, const rf_real *bias, int64_t rows, int64_t cols);
 
@@ -54,6 +59,23 @@ typedef struct token_product {
 
 void share_token_product(const rf_linear_context *context, const rf_linear *linear,
                          const token_product *product);
+
+/* 1 when the layer's outputs are scaled; then the gradient that goes on is dz. */
+int linear_scales(const rf_linear *linear);
+const rf_real *pass_gradient(const rf_linear_pass *pass);
+
+/*
+ * Before all else where outputs are scaled: dscale = sum over tokens of dy z, dbias = that of dy
+ * (each unless NULL), then dz = dy scale, which may overwrite dy. All [tokens, n].
+ */
+typedef struct scaled_output {
+    rf_real *dz, *dscale, *dbias;
+    const rf_real *dy, *z, *scale;
+    int64_t n, tokens;
+} scaled_output;
+
+void share_scaled_output(const rf_linear_context *context, const rf_linear *linear,
+                         const scaled_output *output);
 
 /* dbias [n] = sum over tokens of dy [tokens, n]. */
 void share_bias_gradient(const rf_linear_context *context, const rf_linear *linear, rf_real *dbias,

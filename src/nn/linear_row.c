@@ -60,7 +60,7 @@ static rf_real *output_node(tile_scratch *scratch, const rf_linear_context *cont
 typedef enum y_part { Y_NODE = 1, Y_REST = 2 } y_part;
 
 /* Y in the exchange buffer: the local node, what is added after the reduction, or both. */
-static void share_output(const rf_linear_context *context, const rf_linear *linear,
+static void share_output(const rf_linear_context *context, const rf_linear *linear, rf_real *z,
                          const rf_real *xs, const rf_real *x, int64_t tokens, int parts)
 {
     const rf_grid *grid = context->grid;
@@ -81,6 +81,9 @@ static void share_output(const rf_linear_context *context, const rf_linear *line
         if (lr)
             rf_gemm(RF_N, RF_T, tile.rows, tile.cols, lr->r, 1, xs + tile.row * lr->r, lr->r,
                     lr->b + tile.col * lr->r, lr->r, 1, y, d_out);
+        if (linear_scales(linear))
+            tile_scale_output(y, z ? z + (y - context->exchange) : NULL, d_out,
+                              lr->out_scale + tile.col, tile.rows, tile.cols);
         if (linear->bias) tile_add_bias(y, d_out, linear->bias + tile.col, tile.rows, tile.cols);
     }
 }
@@ -97,12 +100,12 @@ const rf_real *rf_row_forward(rf_linear_context *context, const rf_linear_pass *
     {
         share_down(context, linear, xs, x, tokens);
 #pragma omp barrier
-        share_output(context, linear, xs, x, tokens, alone ? Y_NODE | Y_REST : Y_NODE);
+        share_output(context, linear, pass->z, xs, x, tokens, alone ? Y_NODE | Y_REST : Y_NODE);
     }
     if (!alone) {
         reduce_exchange(context, linear, tokens * (d_out + r));
 #pragma omp parallel
-        share_output(context, linear, xs, x, tokens, Y_REST);
+        share_output(context, linear, pass->z, xs, x, tokens, Y_REST);
     }
     if (linear->lowrank) memcpy(pass->xs, xs, (size_t)(tokens * r) * sizeof *xs);
     return context->exchange;
@@ -117,8 +120,8 @@ static void share_down_gradient(const rf_linear_pass *pass, rf_real *dxs, int64_
 #pragma omp for schedule(dynamic) nowait
     for (int64_t chunk = 0; chunk < chunks; chunk++) {
         const int64_t row = chunk * RF_TOKEN_CHUNK, rows = rf_token_chunk_rows(tokens, chunk);
-        rf_gemm(RF_N, RF_N, rows, lr->r, d_out, 1, pass->dy + row * d_out, d_out, lr->b, lr->r, 0,
-                dxs + row * lr->r, lr->r);
+        rf_gemm(RF_N, RF_N, rows, lr->r, d_out, 1, pass_gradient(pass) + row * d_out, d_out, lr->b,
+                lr->r, 0, dxs + row * lr->r, lr->r);
     }
 }
 
@@ -138,8 +141,8 @@ static void share_input_gradient(const rf_linear_context *context, const rf_line
         rf_real *out = dx + tokens * view.before + tile.row * view.width + tile.col;
         tile_scratch scratch;
         tile_scratch_mine(&scratch, context, linear, 1, 1);
-        rf_weight_nn(out, view.width, pass->dy + tile.row * d_out, d_out, tile.rows, &view.w,
-                     tile.col, tile.cols, 0, scratch.widen);
+        rf_weight_nn(out, view.width, pass_gradient(pass) + tile.row * d_out, d_out, tile.rows,
+                     &view.w, tile.col, tile.cols, 0, scratch.widen);
         if (!lr) continue;
         rf_gemm(RF_N, RF_N, tile.rows, tile.cols, lr->r, lr->scaling, dxs + tile.row * lr->r, lr->r,
                 view.a + tile.col, view.width, drops ? 0 : 1, drops ? scratch.mask : out,
@@ -180,7 +183,7 @@ static void share_slice_gradients(const rf_linear_context *context, const rf_lin
         share_token_product(context, linear,
                             &(token_product){.out = view.dw,
                                              .alpha = 1,
-                                             .a = pass->dy,
+                                             .a = pass_gradient(pass),
                                              .lda = d_out,
                                              .m = d_out,
                                              .b = in,
@@ -200,6 +203,17 @@ void rf_row_backward(rf_linear_context *context, const rf_linear_pass *pass, rf_
     rf_real *dxs = context->exchange;
 #pragma omp parallel
     {
+        if (linear_scales(linear))
+            share_scaled_output(context, linear,
+                                &(scaled_output){.dz = pass->dz,
+                                                 .dscale = lr->dout_scale,
+                                                 .dbias = linear->dbias,
+                                                 .dy = pass->dy,
+                                                 .z = pass->z,
+                                                 .scale = lr->out_scale,
+                                                 .n = d_out,
+                                                 .tokens = tokens});
+#pragma omp barrier
         share_down_gradient(pass, dxs, tokens);
 #pragma omp barrier
         for (int s = grid->slice_begin; s < grid->slice_end; s++) {
@@ -210,7 +224,7 @@ void rf_row_backward(rf_linear_context *context, const rf_linear_pass *pass, rf_
             share_token_product(context, linear,
                                 &(token_product){.out = lr->db,
                                                  .alpha = 1,
-                                                 .a = pass->dy,
+                                                 .a = pass_gradient(pass),
                                                  .lda = d_out,
                                                  .m = d_out,
                                                  .b = pass->xs,
@@ -218,7 +232,7 @@ void rf_row_backward(rf_linear_context *context, const rf_linear_pass *pass, rf_
                                                  .n = lr->r,
                                                  .tokens = tokens,
                                                  .first_col = -1});
-        if (linear->dbias)
+        if (linear->dbias && !linear_scales(linear))
             share_bias_gradient(context, linear, linear->dbias, pass->dy, d_out, tokens);
     }
 }

@@ -74,6 +74,7 @@ rf_status rf_evaluate(rf_evaluator *e, rf_decoder *decoder, const rf_stop_watch 
     const int64_t count = all->micro_count;
     const int64_t begin = rf_part_begin(count, grid->dp_rank, grid->dp_size);
     const int64_t end = rf_part_begin(count, grid->dp_rank + 1, grid->dp_size);
+    rf_decoder_prepare(decoder);
     const int64_t rounds = (count + grid->dp_size - 1) / grid->dp_size;
     for (int64_t round = 0; round < rounds; round++) {
         if (watch && rf_stop_agreed(grid->world, watch) != RF_STOP_NONE)

@@ -44,6 +44,13 @@ static rf_status choose_storage(rf_session *s, rf_dtype *storage)
     return RF_OK;
 }
 
+static rf_adapter_options adapter_options(const rf_session *s)
+{
+    rf_adapter_options options = rf_adapter_options_read(s->trained);
+    if (s->start) options.use_rslora = s->start->use_rslora;
+    return options;
+}
+
 static rf_status make_decoder(rf_session *s, const rf_bounds *bounds, rf_dtype storage,
                               int training, int with_adapter)
 {
@@ -51,13 +58,10 @@ static rf_status make_decoder(rf_session *s, const rf_bounds *bounds, rf_dtype s
         .config = &s->model,
         .storage = storage,
         .full = s->full && training,
-        .adapter = s->full || !with_adapter ? NULL : rf_adapter_find("lora"),
+        .adapter = s->full || !with_adapter ? NULL : rf_adapter_for_config(s->trained),
         .targets = s->start ? s->start->targets : s->targets,
-        .dropout = rf_config_number(s->trained, "lora.dropout"),
-        .use_rslora =
-            s->start ? s->start->use_rslora : rf_config_bool(s->trained, "lora.use_rslora"),
+        .adapter_options = adapter_options(s),
         .saved = with_adapter && !s->full ? s->saved : (rf_names){0},
-        .gaussian = strcmp(rf_config_string(s->trained, "lora.init"), "gaussian") == 0,
         .training = training,
         .max_tokens = bounds->tokens,
         .max_samples = bounds->samples,
@@ -142,12 +146,12 @@ rf_status rf_session_allocate(rf_session *s)
     return RF_OK;
 }
 
-/* The adapter of a PEFT folder, whose tensors are named as the table's trained rows. */
+/* The adapter of a PEFT folder, whose tensors are named as the table's rows. */
 static rf_status read_start(rf_session *s)
 {
     rf_field *fields = NULL;
     int64_t count = 0;
-    RF_TRY_ALL(s->world, rf_params_fields(&s->decoder->params, RF_ROWS_TRAINED, &fields, &count));
+    RF_TRY_ALL(s->world, rf_params_fields(&s->decoder->params, RF_ROWS_PEFT, &fields, &count));
     const rf_status status = rf_peft_read(s->start, &s->grid, fields, count);
     free(fields);
     return status;
@@ -166,7 +170,8 @@ rf_status rf_session_weights(rf_session *s)
         RF_TRY(rf_weights_load(&s->grid, &s->decoder->params, path, s->model.tied));
         RF_TRY(rf_weights_digest(s->world, path, s->base_digest));
     }
-    if (s->start) return read_start(s);
     rf_params_init(&s->decoder->params, &s->grid, seed, 1, 0);
+    if (s->start) RF_TRY(read_start(s));
+    rf_decoder_start_adapters(s->decoder, 1);
     return RF_OK;
 }

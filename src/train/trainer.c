@@ -95,6 +95,7 @@ rf_status rf_trainer_gradient(rf_trainer *t, rf_step_report *report, rf_real **g
                                .tokens = batch->tokens,
                                .label_tokens = batch->label_tokens,
                                .samples = batch->samples};
+    rf_decoder_prepare(t->decoder);
     own_gradients(t, batch);
     const double reduce = rf_clock_seconds();
     rf_collect_gather(&t->collector, t->all_loss, t->local_loss, batch->micro_count);

@@ -17,11 +17,11 @@ static int same(const linear_fixture *own, const rf_real *mine, const rf_real *s
     return items == 0 || memcmp(mine, serial + at, sizeof *mine * (size_t)items) == 0;
 }
 
-static void compare(rf_split split, double dropout, int threads)
+static void compare(rf_split split, double dropout, int threads, const rf_adapter_kind *kind)
 {
     linear_fixture *own = malloc(sizeof *own), *serial = malloc(sizeof *serial);
-    linear_fixture_create(own, MPI_COMM_WORLD, rf_test_size(), split, RF_DTYPE_REAL, dropout);
-    linear_fixture_create(serial, MPI_COMM_SELF, 1, split, RF_DTYPE_REAL, dropout);
+    linear_fixture_create(own, MPI_COMM_WORLD, rf_test_size(), split, RF_DTYPE_REAL, dropout, kind);
+    linear_fixture_create(serial, MPI_COMM_SELF, 1, split, RF_DTYPE_REAL, dropout, kind);
     omp_set_num_threads(threads);
     linear_fixture_forward(own);
     linear_fixture_backward(own);
@@ -33,8 +33,9 @@ static void compare(rf_split split, double dropout, int threads)
         rf_shape y = rf_shape_replicated(FIXTURE_TOKENS, w->rows);
         if (split == RF_ROWS) y = (rf_shape){FIXTURE_TOKENS, w->rows, RF_COLS, w->cut};
         assert_all(same(own, own->y[i], serial->y[i], &y));
-        assert_all(same(own, own->lowrank[i].da, serial->lowrank[i].da, &own->a_shape[i]));
-        assert_all(same(own, own->lowrank[i].db, serial->lowrank[i].db, &own->b_shape[i]));
+        for (int k = 0; k < own->tensors; k++)
+            assert_all(same(own, own->adapter[i].gradient[k], serial->adapter[i].gradient[k],
+                            &own->tensor[i][k].shape));
         assert_all(same(own, own->linear[i].dw, serial->linear[i].dw, w));
     }
     rf_shape x = rf_shape_replicated(FIXTURE_TOKENS, own->d_in);
@@ -47,22 +48,22 @@ static void compare(rf_split split, double dropout, int threads)
     free(serial);
 }
 
+static void compare_all(rf_split split)
+{
+    for (int threads = 1; threads <= 2; threads++) compare(split, 0, threads, &rf_adapter_lora);
+    for (int k = 0; k < rf_adapter_count(); k++) compare(split, 0.2, 2, rf_adapter_at(k));
+}
+
 static void column_layers__on_any_ranks_and_threads__have_the_serial_bits(void **state)
 {
     (void)state;
-    for (int threads = 1; threads <= 2; threads++) {
-        compare(RF_ROWS, 0, threads);
-        compare(RF_ROWS, 0.2, threads);
-    }
+    compare_all(RF_ROWS);
 }
 
 static void row_layer__on_any_ranks_and_threads__has_the_serial_bits(void **state)
 {
     (void)state;
-    for (int threads = 1; threads <= 2; threads++) {
-        compare(RF_COLS, 0, threads);
-        compare(RF_COLS, 0.2, threads);
-    }
+    compare_all(RF_COLS);
 }
 
 static const struct CMUnitTest linear_tp[] = {

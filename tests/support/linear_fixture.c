@@ -30,24 +30,35 @@ static rf_shape activation(const rf_shape *w)
     return shape;
 }
 
-static void make_layer(linear_fixture *f, int i, rf_shape w, rf_dtype dtype, double dropout)
+/* Tensors of a layer's adapter, all of them random. */
+static void make_adapter(linear_fixture *f, int i, const rf_adapter_kind *kind, double dropout)
 {
-    const rf_adapter_options options = {.r = FIXTURE_R, .alpha = 6, .dropout = dropout};
-    rf_adapter_tensor tensors[RF_ADAPTER_TENSORS];
-    rf_adapter_lora.tensors(&w, &options, tensors);
-    f->a_shape[i] = tensors[0].shape;
-    f->b_shape[i] = tensors[1].shape;
+    rf_adapter *adapter = &f->adapter[i];
+    const rf_linear *linear = &f->linear[i];
+    f->options[i] =
+        (rf_adapter_options){.r = FIXTURE_R, .alpha = 6, .dropout = dropout, .temperature = 0.5};
+    *adapter = (rf_adapter){.kind = kind,
+                            .options = &f->options[i],
+                            .shape = linear->shape,
+                            .dtype = linear->dtype,
+                            .w = linear->w,
+                            .slice_begin = f->grid.slice_begin,
+                            .slice_end = f->grid.slice_end,
+                            .lowrank = &f->lowrank[i]};
+    f->tensors = kind->tensors(&linear->shape, adapter->options, f->tensor[i]);
+    for (int k = 0; k < f->tensors; k++) {
+        adapter->value[k] = take(f, &f->tensor[i][k].shape);
+        adapter->gradient[k] = take(f, &f->tensor[i][k].shape);
+        fill(f, adapter->value[k], &f->tensor[i][k].shape, (uint64_t)(20 + 100 * k + i));
+    }
+    assert_ok(rf_adapters_add(&f->adapters, adapter));
+}
+
+static void make_layer(linear_fixture *f, int i, rf_shape w, rf_dtype dtype, double dropout,
+                       const rf_adapter_kind *kind)
+{
     f->w[i] = take(f, &w);
     fill(f, f->w[i], &w, 10 + (uint64_t)i);
-    f->a[i] = take(f, &f->a_shape[i]);
-    f->b[i] = take(f, &f->b_shape[i]);
-    fill(f, f->a[i], &f->a_shape[i], 20 + (uint64_t)i);
-    fill(f, f->b[i], &f->b_shape[i], 30 + (uint64_t)i);
-    rf_real *values[2] = {f->a[i], f->b[i]};
-    rf_real *gradients[2] = {take(f, &f->a_shape[i]), take(f, &f->b_shape[i])};
-    rf_adapter_lora.bind(&f->lowrank[i], &options, values, gradients);
-    f->lowrank[i].stream = 77 + (uint64_t)i;
-
     rf_shape bias = {.rows = w.rows,
                      .cols = 1,
                      .split = w.split == RF_ROWS ? RF_ROWS : RF_REPLICATED,
@@ -69,6 +80,7 @@ static void make_layer(linear_fixture *f, int i, rf_shape w, rf_dtype dtype, dou
         f->linear[i].dtype = dtype;
         f->linear[i].w = narrow;
     }
+    make_adapter(f, i, kind, dropout);
     const rf_shape out = activation(&w), replicated = rf_shape_replicated(FIXTURE_TOKENS, w.rows);
     const rf_shape *y_shape = w.split == RF_ROWS ? &out : &replicated;
     f->y[i] = take(f, y_shape);
@@ -77,11 +89,27 @@ static void make_layer(linear_fixture *f, int i, rf_shape w, rf_dtype dtype, dou
     f->pass[i] = (rf_linear_pass){.linear = &f->linear[i],
                                   .y = f->y[i],
                                   .dy = f->dy[i],
+                                  .z = take(f, y_shape),
+                                  .dz = take(f, y_shape),
                                   .xs = RF_TAKE(&f->arena, rf_real, FIXTURE_TOKENS * FIXTURE_R)};
 }
 
+static void start_adapters(linear_fixture *f)
+{
+    f->adapters.grid = &f->grid;
+    f->adapters.collector = &f->collector;
+    f->adapters.workspace = &f->context.workspace;
+    rf_adapters_layout(&f->adapters, &f->arena);
+    for (int i = 0; i < f->count; i++) {
+        f->adapter[i].kind->bind(&f->adapter[i]);
+        f->lowrank[i].stream = 77 + (uint64_t)i;
+    }
+    rf_adapters_prepare(&f->adapters, RF_ADAPTER_BASE);
+    rf_adapters_prepare(&f->adapters, RF_ADAPTER_STEP);
+}
+
 void linear_fixture_create(linear_fixture *f, MPI_Comm comm, int tp, rf_split split, rf_dtype dtype,
-                           double dropout)
+                           double dropout, const rf_adapter_kind *kind)
 {
     memset(f, 0, sizeof *f);
     assert_ok(rf_grid_create(&f->grid, comm, tp, SLICES));
@@ -91,12 +119,12 @@ void linear_fixture_create(linear_fixture *f, MPI_Comm comm, int tp, rf_split sp
     f->d_in = D;
     if (split == RF_ROWS) {
         f->count = 2;
-        make_layer(f, 0, (rf_shape){120, D, RF_ROWS, wide}, dtype, dropout);
-        make_layer(f, 1, (rf_shape){24, D, RF_ROWS, narrow}, dtype, dropout);
+        make_layer(f, 0, (rf_shape){120, D, RF_ROWS, wide}, dtype, dropout, kind);
+        make_layer(f, 1, (rf_shape){24, D, RF_ROWS, narrow}, dtype, dropout, kind);
     } else {
         f->count = 1;
         f->d_in = 120;
-        make_layer(f, 0, (rf_shape){D, 120, RF_COLS, wide}, dtype, dropout);
+        make_layer(f, 0, (rf_shape){D, 120, RF_COLS, wide}, dtype, dropout, kind);
     }
     rf_shape x = rf_shape_replicated(FIXTURE_TOKENS, D);
     if (split == RF_COLS) x = activation(&f->linear[0].shape);
@@ -118,11 +146,14 @@ void linear_fixture_create(linear_fixture *f, MPI_Comm comm, int tp, rf_split sp
                                      .exchange = RF_TAKE(&f->arena, rf_real, exchange)};
     f->context.exchange_scratch =
         RF_TAKE(&f->arena, rf_real, rf_collect_scratch(&f->collector, exchange, SLICES));
+    if (rf_adapters_scratch(&f->adapters) > scratch) scratch = rf_adapters_scratch(&f->adapters);
     rf_workspace_layout(&f->context.workspace, &f->arena, 2, scratch);
+    start_adapters(f);
 }
 
 void linear_fixture_destroy(linear_fixture *f)
 {
+    rf_adapters_destroy(&f->adapters);
     rf_arena_destroy(&f->arena);
     rf_grid_destroy(&f->grid);
 }
@@ -152,6 +183,7 @@ void linear_fixture_forward(linear_fixture *f)
 double linear_fixture_loss(void *context)
 {
     linear_fixture *f = context;
+    if (f->prepares) rf_adapters_prepare(&f->adapters, RF_ADAPTER_STEP);
     linear_fixture_forward(f);
     double loss = 0;
     for (int i = 0; i < f->count; i++)
@@ -169,4 +201,5 @@ void linear_fixture_backward(linear_fixture *f)
     } else {
         rf_row_backward(&f->context, f->pass, f->dx, f->x, FIXTURE_TOKENS);
     }
+    rf_adapters_finish(&f->adapters);
 }

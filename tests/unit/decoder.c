@@ -85,7 +85,7 @@ static small_model *setup(int full, double dropout, int tied)
                                         .full = full,
                                         .adapter = full ? NULL : &rf_adapter_lora,
                                         .targets = targets,
-                                        .dropout = dropout,
+                                        .adapter_options = {.dropout = dropout},
                                         .training = 1,
                                         .max_tokens = TOKENS,
                                         .max_samples = SAMPLES,

@@ -67,6 +67,14 @@ void rf_collect_sum(rf_collector *collector, rf_real *sum, rf_real *const *nodes
  */
 void rf_collect_gather(rf_collector *collector, double *all, const double *local, int64_t leaves);
 
+/**
+ * Sums of n doubles over all leaves: local [own leaves, n]; the totals end in all [n], the rest of
+ * all [leaves, n] is used up. Collective over the collector's communicator; n and leaves equal on
+ * all ranks.
+ */
+void rf_collect_sum_wide(rf_collector *collector, double *all, const double *local, int64_t n,
+                         int64_t leaves);
+
 /** Sum of n doubles by the tree. Local. */
 double rf_tree_sum_doubles(const double *leaf, int64_t n);
 

@@ -11,7 +11,8 @@
 typedef enum rf_rows {
     RF_ROWS_BASE,    /**< of the base model */
     RF_ROWS_ADAPTER, /**< of adapters */
-    RF_ROWS_TRAINED  /**< whatever is trained */
+    RF_ROWS_TRAINED, /**< whatever is trained */
+    RF_ROWS_PEFT     /**< of it, what PEFT folders hold */
 } rf_rows;
 
 /**

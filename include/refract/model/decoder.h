@@ -11,6 +11,7 @@
 #include <stdint.h>
 
 #include "refract/adapter/adapter.h"
+#include "refract/adapter/group.h"
 #include "refract/adapter/targets.h"
 #include "refract/base/arena.h"
 #include "refract/comm/collect.h"
@@ -54,19 +55,17 @@ const char *rf_phase_name(rf_phase phase);
 /** How to build a model; everything is borrowed for the call of rf_decoder_create only. */
 typedef struct rf_decoder_options {
     const rf_model_config *config;
-    rf_dtype storage;               /**< how frozen linear weights are held */
-    int full;                       /**< 1: every tensor is trained */
-    const rf_adapter_kind *adapter; /**< NULL: none */
-    const rf_targets *targets;      /**< which modules carry it, with r and alpha */
-    double dropout;
-    int use_rslora;
-    int gaussian;        /**< lora.init: gaussian */
-    rf_names saved;      /**< modules trained in full beside the adapters */
-    int training;        /**< 0: no gradients, no moments */
-    int64_t max_tokens;  /**< of a micro-batch */
-    int64_t max_samples; /**< of a micro-batch */
-    int64_t max_length;  /**< of a sample */
-    int64_t leaves;      /**< most micro-batches of a step, over the whole job */
+    rf_dtype storage;                   /**< how frozen linear weights are held */
+    int full;                           /**< 1: every tensor is trained */
+    const rf_adapter_kind *adapter;     /**< NULL: none */
+    const rf_targets *targets;          /**< which modules carry it, with r and alpha */
+    rf_adapter_options adapter_options; /**< of every module, but for r and alpha */
+    rf_names saved;                     /**< modules trained in full beside the adapters */
+    int training;                       /**< 0: no gradients, no moments */
+    int64_t max_tokens;                 /**< of a micro-batch */
+    int64_t max_samples;                /**< of a micro-batch */
+    int64_t max_length;                 /**< of a sample */
+    int64_t leaves;                     /**< most micro-batches of a step, over the whole job */
     int threads;
 } rf_decoder_options;
 
@@ -75,6 +74,7 @@ typedef struct rf_block {
     rf_linear linear[RF_LINEARS];
     rf_lowrank lowrank[RF_LINEARS];
     rf_adapter_options adapter[RF_LINEARS];
+    rf_adapter bound[RF_LINEARS];                         /**< the adapters on their tensors */
     int64_t weight_row[RF_LINEARS], bias_row[RF_LINEARS]; /**< -1 = none */
     int64_t adapter_row[RF_LINEARS];                      /**< first of its tensors; -1 = none */
     int64_t attention_norm_row, mlp_norm_row;
@@ -88,6 +88,7 @@ typedef struct rf_block_state {
     rf_real *lse;             /**< [local heads, tokens] */
     rf_real *gate, *up;
     rf_real *xs[RF_LINEARS]; /**< [tokens, r] */
+    rf_real *z[RF_LINEARS];  /**< outputs before an adapter's out_scale; NULL without */
 } rf_block_state;
 
 typedef struct rf_decoder {
@@ -103,7 +104,8 @@ typedef struct rf_decoder {
     rf_block *block; /**< [layers]; owned */
     rf_linear embed, head;
     int64_t embed_row, head_row, norm_row;
-    int adapted; /**< modules that carry an adapter */
+    int adapted;          /**< modules that carry an adapter */
+    rf_adapters adapters; /**< all of them, in model order */
 
     rf_linear_context context;
     rf_collector tp_collector;
@@ -116,6 +118,7 @@ typedef struct rf_decoder {
     rf_real *h_rows, *rstd_rows; /**< of the labelled rows: [rows, d_model], [rows] */
     rf_real *wide[2];            /**< [tokens, widest cut dimension] */
     rf_real *dk, *dv;            /**< [tokens, local KV width] */
+    rf_real *dz;                 /**< [tokens, d_model] of scaled outputs */
     rf_real *norm_scratch;
     rf_real *gradient; /**< base of the trained gradients being written; borrowed */
     double seconds[RF_PHASES];
@@ -153,6 +156,18 @@ void rf_decoder_bind(rf_decoder *decoder);
 
 /** Points the layers' gradients into `base` [params.trained_items]. Local. */
 void rf_decoder_bind_gradients(rf_decoder *decoder, rf_real *base);
+
+/**
+ * After new base weights and start values of the adapters: what adapters derive from them.
+ * is_fresh: tensors that start from the base (magnitudes) are set too. Collective over tp.
+ */
+void rf_decoder_start_adapters(rf_decoder *decoder, int is_fresh);
+
+/**
+ * What adapters derive from their trained tensors: due before the passes of a step or of an
+ * evaluation, whenever the tensors have changed. Collective over tp.
+ */
+void rf_decoder_prepare(rf_decoder *decoder);
 
 /** Residual stream of the whole micro-batch through all blocks. Collective over tp. */
 void rf_decoder_forward(rf_decoder *decoder, const rf_tokens *tokens);

@@ -21,6 +21,7 @@ typedef struct rf_param {
     rf_dtype dtype; /**< as held; RF_DTYPE_REAL when trained */
     int trained;
     int adapter;     /**< 1: belongs to an adapter, not to the base model */
+    int internal;    /**< 1: of an adapter, and PEFT folders have no such tensor */
     double lr_scale; /**< learning rate = train.learning_rate * lr_scale */
     rf_init init;
     int64_t items;  /**< of this rank's slices */

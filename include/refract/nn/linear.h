@@ -3,6 +3,8 @@
  *
  *   y = x W^T + s (drop(x) A^T) B^T + b          W [d_out, d_in], A [r, d_in], B [d_out, r]
  *
+ * An adapter with out_scale [d_out] has y = out_scale z + b, z = x W^T + s (drop(x) A^T) B^T.
+ *
  * Column-parallel (RF_ROWS: q, k, v, gate, up): rows of W, B, b are cut, A is replicated; the
  * backward pass reduces dX, with dY B [tokens, r] in the same reduction. Row-parallel (RF_COLS: o,
  * down): columns of W and A are cut, B and b are replicated; the forward pass reduces Y, with x A^T
@@ -42,6 +44,8 @@ typedef struct rf_linear_pass {
     rf_real *y;        /**< forward, column-parallel: output slices */
     rf_real *xs;       /**< [tokens, r] s (drop(x) A^T), kept for backward; NULL without adapter */
     const rf_real *dy; /**< backward: of y; slices if column-parallel, else [tokens, d_out] */
+    rf_real *z;        /**< like dy: y before out_scale and bias, kept for backward; NULL without */
+    rf_real *dz;       /**< like dy: of z, working memory with out_scale; may lie where dy does */
     int accumulate;    /**< 1: dw is added to instead of written (column-parallel only) */
 } rf_linear_pass;
 

@@ -3,15 +3,22 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "hooks.h"
 #include "refract/base/nearest.h"
 
-/* name, paper, summary, sections, partners; in alphabetical order */
+/* name, paper, summary, sections, partners, hooks; in alphabetical order */
 static const rf_method_entry methods[] = {
-    {"full", "", "every weight of the model is trained, without adapters", "", ""},
+    {"full", "", "every weight of the model is trained, without adapters", "", "", NULL},
     {"lora", "Hu et al. 2021, arXiv:2106.09685", "y = W x + (alpha / r) B A x with W frozen",
-     "lora", "rslora"},
+     "lora", "rslora", NULL},
+    {"reflora", "Zhang, Li, Giannakis 2025, arXiv:2505.18877",
+     "lora whose gradients are those of the balanced factorisation of B A", "lora reflora",
+     "lora rslora", &reflora_hooks},
+    {"reflora-s", "Zhang, Li, Giannakis 2025, arXiv:2505.18877",
+     "lora whose factors and moments are rescaled to |A| = |B| after every update", "lora reflora",
+     "lora rslora", &reflora_scalar_hooks},
     {"rslora", "Kalajdzievski 2023, arXiv:2312.03732", "lora with the scale alpha / sqrt(r)",
-     "lora", "lora"},
+     "lora", "lora", NULL},
 };
 enum { METHODS = sizeof methods / sizeof methods[0], NAME_BYTES = 64 };
 

@@ -1,6 +1,7 @@
 #include "refract/optim/adamw.h"
 
 #include <math.h>
+#include <stddef.h>
 
 enum { BLOCK = 8192 }; /* items of one task */
 
@@ -30,12 +31,18 @@ static void update_block(rf_real *restrict p, rf_real *restrict m, rf_real *rest
 void rf_adamw_update(const rf_adamw *adamw, const rf_params *params, const rf_real *gradient,
                      double scale, double rate, int64_t step)
 {
+    rf_adamw_update_others(adamw, params, gradient, scale, rate, step, NULL);
+}
+
+void rf_adamw_update_others(const rf_adamw *adamw, const rf_params *params, const rf_real *gradient,
+                            double scale, double rate, int64_t step, const unsigned char *done)
+{
     const double bias1 = 1 - pow(adamw->beta1, (double)step);
     const double bias2 = 1 - pow(adamw->beta2, (double)step);
 #pragma omp parallel
     for (int64_t r = 0; r < params->count; r++) {
         const rf_param *row = &params->row[r];
-        if (!row->trained) continue;
+        if (!row->trained || (done && done[r])) continue;
         const double lr = rate * row->lr_scale;
         const coefficients c = {.scale = (rf_real)scale,
                                 .keep = (rf_real)(1 - lr * adamw->weight_decay),

@@ -32,6 +32,8 @@ static rf_status take_step(training *t, rf_step_report *report)
     const char *path = rf_config_string(t->config, "train.gradients");
     if (path && t->trainer.step == 0) RF_TRY(training_write_gradients(t, path, gradient));
     rf_trainer_update(&t->trainer, report, gradient);
+    training_record_ranks(t, report->step);
+    rf_trainer_event(&t->trainer, report);
     t->steps_here++;
     t->tokens_here += report->tokens;
     t->step_seconds += report->seconds;
@@ -130,6 +132,8 @@ rf_status rf_train(rf_config *config, const rf_environment *environment, int is_
     training_record_close(&t);
     free(t.hosts);
     free(t.yaml);
+    rf_methods_destroy(&t.trainer.methods);
+    rf_modules_destroy(&t.modules);
     rf_evaluator_destroy(&t.evaluator);
     rf_batches_destroy(&t.batches);
     rf_session_close(&t.session);

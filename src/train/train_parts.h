@@ -28,6 +28,8 @@ typedef struct training {
     rf_log *log;
     rf_run run;
     rf_session session;
+    rf_modules modules;       /* that carry adapters */
+    rf_method_context method; /* what the trainer's methods work with */
     rf_trainer trainer;
     rf_samples *samples, *held_out;
     rf_batches *batches;
@@ -62,6 +64,8 @@ rf_origin training_origin(const training *t);
 /* Telemetry: opened after the restore, a row per step and evaluation. Collective over world. */
 rf_status training_record_open(training *t);
 rf_status training_record_step(training *t, const rf_step_report *report);
+/* Takes down the ranks as they are between update and event, if this step records them. */
+void training_record_ranks(training *t, int64_t step);
 rf_status training_record_evaluation(training *t);
 /* Local. */
 rf_status training_record_close(training *t);

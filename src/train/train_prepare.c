@@ -78,6 +78,22 @@ static void make_trainer(training *t)
         .is_dropping = !t->session.full && rf_config_number(c, "lora.dropout") > 0};
 }
 
+/* The methods of the configuration, on the model's adapted modules. */
+static rf_status make_methods(training *t)
+{
+    rf_session *s = &t->session;
+    RF_TRY(rf_modules_of(&t->modules, s->decoder));
+    t->method = (rf_method_context){.config = t->config,
+                                    .grid = &s->grid,
+                                    .params = &s->decoder->params,
+                                    .modules = &t->modules,
+                                    .adamw = &t->trainer.adamw,
+                                    .log = t->log,
+                                    .steps = t->steps,
+                                    .threads = t->env->threads};
+    return rf_methods_create(&t->trainer.methods, &t->method);
+}
+
 rf_status training_prepare(training *t)
 {
     rf_session *s = &t->session;
@@ -87,6 +103,7 @@ rf_status training_prepare(training *t)
     const rf_bounds bounds = bounds_of(t);
     RF_TRY(rf_session_plan(s, &bounds, 1, 1));
     make_trainer(t);
+    RF_TRY_ALL(t->env->world, make_methods(t));
     rf_trainer_layout(&t->trainer, &s->run, &s->scratch);
     return RF_OK;
 }
@@ -123,6 +140,7 @@ rf_status training_start(training *t)
     t->yaml = rf_config_yaml(t->config);
     RF_TRY_ALL(t->env->world, t->yaml ? RF_OK : rf_fail(RF_RESOURCES, "no memory"));
     RF_TRY(training_restore(t));
+    if (t->trainer.step == 0) rf_methods_start(&t->trainer.methods);
     RF_TRY(rf_run_write_config(&t->run));
     RF_TRY(training_record_open(t));
     t->saved_at = rf_clock_seconds();

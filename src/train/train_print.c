@@ -80,6 +80,7 @@ void training_print_end(const training *t)
                     "%lld tokens in %.2f s of steps: %.0f tok/s; peak memory %.0f MiB a rank",
                     (long long)t->tokens_here, t->step_seconds,
                     (double)t->tokens_here / t->step_seconds, memory);
+    rf_methods_summarise(&t->trainer.methods, t->log);
     rf_log_info(t->log, "checkpoints: %s", rf_run_folder_checkpoints(t->run.folder));
     rf_log_info(t->log, "%s: %s/%s", t->session.full ? "model" : "adapter", output,
                 t->session.full ? "model" : "adapter");

@@ -151,13 +151,24 @@ static void measure_ranks(training *t)
     }
 }
 
-static rf_status record_ranks(training *t, int64_t step)
+static int records_ranks(const training *t, int64_t step)
 {
-    rf_recorder *rec = &t->recorder;
     const int64_t every = rf_config_int(t->config, "telemetry.ranks_every");
-    if (rec->modules == 0 || every == 0 || step % every != 0) return RF_OK;
-    const int64_t cells = rec->modules * rec->rank_r;
+    return t->recorder.modules > 0 && every > 0 && step % every == 0;
+}
+
+void training_record_ranks(training *t, int64_t step)
+{
+    if (!records_ranks(t, step)) return;
     measure_ranks(t);
+    rf_methods_importance(&t->trainer.methods, t->recorder.norms, t->recorder.rank_r);
+}
+
+static rf_status record_ranks(const training *t, int64_t step)
+{
+    const rf_recorder *rec = &t->recorder;
+    const int64_t cells = rec->modules * rec->rank_r;
+    if (!records_ranks(t, step)) return RF_OK;
     return rf_telemetry_ranks(rec->file, step, rec->norms, rec->norms + cells,
                               rec->norms + 2 * cells);
 }
@@ -185,6 +196,8 @@ static rf_status record_step(training *t, const rf_step_report *report, const do
                              .seconds = report->seconds,
                              .phase_seconds = phases};
     RF_TRY(rf_telemetry_step(t->recorder.file, &row));
+    const rf_method_step step = rf_trainer_method_step(&t->trainer, report);
+    RF_TRY(rf_methods_report(&t->trainer.methods, &step, t->recorder.file));
     return record_ranks(t, report->step);
 }
 

@@ -23,21 +23,31 @@ double training_checkpoint_bytes(const training *t)
     return 3.0 * (double)rf_params_trained_global(&t->session.decoder->params) * sizeof(rf_real);
 }
 
+/* Everything that a checkpoint after `step` updates holds; fields->item is owned by the caller. */
+static rf_status list_state(const training *t, int64_t step, rf_fields *fields)
+{
+    *fields = (rf_fields){0};
+    RF_TRY(rf_state_fields(&t->session.decoder->params, 1, &fields->item, &fields->count));
+    fields->capacity = fields->count;
+    return rf_methods_fields(&t->trainer.methods, step, fields);
+}
+
 rf_status training_save(training *t)
 {
     if (t->saved_step == t->trainer.step) return RF_OK;
     const double start = rf_clock_seconds();
-    rf_field *fields = NULL;
-    int64_t count = 0;
-    RF_TRY_ALL(t->env->world, rf_state_fields(&t->session.decoder->params, 1, &fields, &count));
+    rf_fields fields;
+    rf_status status = rf_agree(t->env->world, list_state(t, t->trainer.step, &fields));
     rf_attribute attributes[RF_ORIGIN_ATTRIBUTES + 1];
     const rf_origin origin = training_origin(t);
     int n = rf_origin_attributes(&origin, attributes);
     attributes[n++] = (rf_attribute){.name = "evaluated_step", .number = t->evaluated_step};
-    const rf_status status = rf_checkpoint_write(
-        &t->session.grid, t->log, rf_run_folder_checkpoints(t->run.folder), t->trainer.step, fields,
-        count, attributes, n, (int)rf_config_int(t->config, "checkpoint.keep"));
-    free(fields);
+    if (status == RF_OK)
+        status =
+            rf_checkpoint_write(&t->session.grid, t->log, rf_run_folder_checkpoints(t->run.folder),
+                                t->trainer.step, fields.item, fields.count, attributes, n,
+                                (int)rf_config_int(t->config, "checkpoint.keep"));
+    free(fields.item);
     RF_TRY(status);
     t->saved_step = t->trainer.step;
     t->saved_at = rf_clock_seconds();
@@ -47,13 +57,14 @@ rf_status training_save(training *t)
 
 static rf_status read_state(training *t, const rf_checkpoint *checkpoint)
 {
-    rf_field *fields = NULL;
-    int64_t count = 0;
+    rf_fields fields;
     const rf_origin origin = training_origin(t);
     RF_TRY_ALL(t->env->world, rf_state_check(checkpoint, t->config, &origin, t->log));
-    RF_TRY_ALL(t->env->world, rf_state_fields(&t->session.decoder->params, 1, &fields, &count));
-    const rf_status status = rf_checkpoint_read(checkpoint, &t->session.grid, fields, count);
-    free(fields);
+    rf_status status =
+        rf_agree(t->env->world, list_state(t, rf_checkpoint_step(checkpoint), &fields));
+    if (status == RF_OK)
+        status = rf_checkpoint_read(checkpoint, &t->session.grid, fields.item, fields.count);
+    free(fields.item);
     RF_TRY(status);
     t->trainer.step = t->saved_step = rf_checkpoint_step(checkpoint);
     t->evaluated_step = rf_checkpoint_number(checkpoint, "evaluated_step", -1);

@@ -32,6 +32,7 @@ void rf_trainer_layout(rf_trainer *t, rf_arena *run, rf_arena *scratch)
     t->local_loss = RF_TAKE(run, double, leaves);
     t->all_loss = RF_TAKE(run, double, leaves);
     t->scratch = RF_TAKE(scratch, rf_real, rf_collect_scratch(&t->collector, items, leaves));
+    rf_methods_layout(&t->methods, run, scratch);
 }
 
 /* "3, 17, 5": the samples of a micro-batch, as far as they fit. */
@@ -114,13 +115,29 @@ rf_status rf_trainer_gradient(rf_trainer *t, rf_step_report *report, rf_real **g
     return check_norm(t, report->grad_norm);
 }
 
-void rf_trainer_update(rf_trainer *t, rf_step_report *report, const rf_real *gradient)
+rf_method_step rf_trainer_method_step(const rf_trainer *t, const rf_step_report *report)
+{
+    return (rf_method_step){.number = report->step,
+                            .scale = rf_clip_scale(report->grad_norm, t->max_grad_norm),
+                            .rate = report->learning_rate};
+}
+
+void rf_trainer_update(rf_trainer *t, rf_step_report *report, rf_real *gradient)
 {
     const double start = rf_clock_seconds();
-    const double scale = rf_clip_scale(report->grad_norm, t->max_grad_norm);
-    rf_adamw_update(&t->adamw, &t->decoder->params, gradient, scale, report->learning_rate,
-                    report->step);
+    const rf_method_step step = rf_trainer_method_step(t, report);
+    rf_methods_update(&t->methods, &step, gradient);
     t->step++;
     report->phase[RF_STEP_UPDATE] = rf_clock_seconds() - start;
     report->seconds += report->phase[RF_STEP_UPDATE];
+}
+
+void rf_trainer_event(rf_trainer *t, rf_step_report *report)
+{
+    const double start = rf_clock_seconds();
+    const rf_method_step step = rf_trainer_method_step(t, report);
+    rf_methods_event(&t->methods, &step);
+    const double seconds = rf_clock_seconds() - start;
+    report->phase[RF_STEP_UPDATE] += seconds;
+    report->seconds += seconds;
 }

@@ -10,8 +10,9 @@ typedef struct rf_method_entry {
     const char *paper;    /**< authors, year, where */
     const char *summary;  /**< one line */
     const char *sections; /**< of the configuration that it reads, separated by spaces */
-    const char
-        *partners; /**< names it may be joined with, separated by spaces; said by either side */
+    const char *partners; /**< names it may be joined with, separated by spaces; said by either
+                             side */
+    const struct rf_method_hooks *hooks; /**< what it does in a step (method.h); NULL = nothing */
 } rf_method_entry;
 
 /** Number of methods, and method number `index` in alphabetical order, from 0. Local. */

@@ -24,6 +24,10 @@ typedef struct rf_adamw {
 void rf_adamw_update(const rf_adamw *adamw, const rf_params *params, const rf_real *gradient,
                      double scale, double rate, int64_t step);
 
+/** The same but for rows with done[row] != 0 of the table, which stay as they are. Local. */
+void rf_adamw_update_others(const rf_adamw *adamw, const rf_params *params, const rf_real *gradient,
+                            double scale, double rate, int64_t step, const unsigned char *done);
+
 /** Working memory of the norm: one double per (trained tensor, slice). */
 typedef struct rf_norm_parts {
     double *part; /**< [trained tensors, slices] squares; replicated tensors use slice 0 */

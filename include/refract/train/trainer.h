@@ -6,6 +6,7 @@
 #include "refract/comm/collect.h"
 #include "refract/data/batches.h"
 #include "refract/linalg/tree.h"
+#include "refract/method/method.h"
 #include "refract/model/decoder.h"
 #include "refract/optim/adamw.h"
 #include "refract/optim/schedule.h"
@@ -28,6 +29,7 @@ typedef struct rf_trainer {
     const rf_grid *grid;
     rf_batches *batches;
     rf_adamw adamw;
+    rf_methods methods; /**< owned */
     rf_schedule schedule;
     double max_grad_norm;
     uint64_t seed;
@@ -65,7 +67,16 @@ void rf_trainer_layout(rf_trainer *trainer, rf_arena *run, rf_arena *scratch);
  */
 rf_status rf_trainer_gradient(rf_trainer *trainer, rf_step_report *report, rf_real **gradient);
 
-/** Clips and updates the weights; step counts one more. Local. */
-void rf_trainer_update(rf_trainer *trainer, rf_step_report *report, const rf_real *gradient);
+/**
+ * Clips, lets the methods act on the gradient (which is used up) and updates the weights; step
+ * counts one more. Collective over world.
+ */
+void rf_trainer_update(rf_trainer *trainer, rf_step_report *report, rf_real *gradient);
+
+/** The methods' events of the step just done. Collective over world. */
+void rf_trainer_event(rf_trainer *trainer, rf_step_report *report);
+
+/** What the methods are told of a step. Local. */
+rf_method_step rf_trainer_method_step(const rf_trainer *trainer, const rf_step_report *report);
 
 #endif

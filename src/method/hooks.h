@@ -1,0 +1,10 @@
+/* The hooks of every method, one file each; private to layer method. */
+#ifndef RF_METHOD_HOOKS_H
+#define RF_METHOD_HOOKS_H
+
+#include "refract/method/method.h"
+
+extern const rf_method_hooks reflora_hooks;
+extern const rf_method_hooks reflora_scalar_hooks;
+
+#endif

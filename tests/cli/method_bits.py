@@ -1,0 +1,37 @@
+"""Every method gives the same bits on every layout, with what it does in a run and with a stop in between."""
+import unittest
+
+import files
+from layouts import FOUR, LayoutTest
+from support import needs_h5py
+
+
+@needs_h5py
+class MethodBits(LayoutTest):
+    def setUp(self):
+        super().setUp()
+        self.train(self.full("base"), (1, 1, 1))
+
+    def check(self, method, **sections):
+        """Runs of a method on four layouts, straight on and resumed; returns one output's telemetry."""
+        def make(output):
+            return self.write_input(
+                f"{output}.yaml", output=output, method=method, model={"path": "base/model"},
+                lora={"r": 4, "alpha": 8, "dropout": 0.1, "rank_pattern": {"down_proj": 6}},
+                **self.keys(**sections))
+        self.run_and_resume(make, "adapter/adapter_model.safetensors", FOUR)
+        return files.read_sets(self.folder / "run-1-1-1" / "run.h5")
+
+    def test_reflora__with_singular_modules__is_the_same(self):
+        run = self.check("reflora", reflora={"warmup": 1, "max_condition": 7})
+        self.assertEqual(list(run["reflora/step"]), [2, 3, 4])
+        fallback = run["reflora/fallback"][1:]
+        self.assertTrue(0 < fallback.sum() < fallback.size, fallback)
+
+    def test_reflora_s__is_the_same(self):
+        run = self.check("reflora-s", reflora={"warmup": 1, "interval": 2})
+        self.assertEqual(list(run["reflora/step"]), [1, 3])
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -190,7 +190,7 @@ static void share_input_gradient(const rf_linear_context *context, const rf_line
     const int64_t d_in = group[0].linear->shape.cols;
     const rf_tiles tiles = rf_tiles_of(tokens, d_in);
     const rf_linear *most = widest(group, count, grid);
-#pragma omp for schedule(dynamic)
+#pragma omp for schedule(dynamic) nowait
     for (int64_t i = 0; i < tiles.count; i++) {
         const rf_tile tile = rf_tile_at(&tiles, i);
         rf_real *dx = context->exchange + tile.row * d_in + tile.col;
@@ -259,6 +259,15 @@ static void share_own_gradients(const rf_linear_context *context, const rf_linea
                                              .first_col = linear_drops(context, linear) ? 0 : -1});
 }
 
+static void share_group_gradients(const rf_linear_context *context, const rf_linear_pass *group,
+                                  int count, const rf_real *dxs, const rf_real *x, int64_t tokens)
+{
+    for (int i = 0; i < count; i++) {
+        share_own_gradients(context, &group[i], dxs, x, tokens);
+        if (group[i].linear->lowrank) dxs += tokens * group[i].linear->lowrank->r;
+    }
+}
+
 const rf_real *rf_column_backward(rf_linear_context *context, const rf_linear_pass *group,
                                   int count, const rf_real *x, int64_t tokens)
 {
@@ -278,18 +287,16 @@ const rf_real *rf_column_backward(rf_linear_context *context, const rf_linear_pa
 #pragma omp barrier
         share_input_gradient(context, group, count, dxs, tokens,
                              alone ? DX_NODE | DX_LOWRANK : DX_NODE);
+        if (alone) share_group_gradients(context, group, count, dxs, x, tokens);
     }
+    if (alone) return context->exchange;
     for (int i = 0; i < count; i++)
         if (group[i].linear->lowrank) ranks += group[i].linear->lowrank->r;
     reduce_exchange(context, group[0].linear, tokens * (d_in + ranks));
 #pragma omp parallel
     {
-        if (!alone) share_input_gradient(context, group, count, dxs, tokens, DX_LOWRANK);
-        const rf_real *at = dxs;
-        for (int i = 0; i < count; i++) {
-            share_own_gradients(context, &group[i], at, x, tokens);
-            if (group[i].linear->lowrank) at += tokens * group[i].linear->lowrank->r;
-        }
+        share_input_gradient(context, group, count, dxs, tokens, DX_LOWRANK);
+        share_group_gradients(context, group, count, dxs, x, tokens);
     }
     return context->exchange;
 }

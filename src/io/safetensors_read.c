@@ -15,6 +15,7 @@
 
 enum {
     STAGE_BYTES = 1 << 20, /* one piece: within the second-level cache, so converting it is free */
+    STAGE_ITEMS = STAGE_BYTES / 8, /* whole blocks of every type */
     LEAST_SEEK_BYTES = 8192, /* shorter runs of a row are not worth a system call of their own */
 };
 
@@ -23,10 +24,13 @@ typedef struct source {
     int fd;
     const rf_tensor_info *info;
     const char *path;
-    size_t item; /* bytes */
     rf_dtype to;
-    size_t to_item;
 } source;
+
+static size_t file_bytes(const source *s, int64_t items)
+{
+    return rf_dtype_bytes(s->info->type, items);
+}
 
 static rf_status read_bytes(const source *s, void *out, size_t bytes, uint64_t at)
 {
@@ -47,14 +51,13 @@ static rf_status read_bytes(const source *s, void *out, size_t bytes, uint64_t a
 /* n items from item `first` of the tensor. */
 static rf_status read_run(const source *s, char *out, int64_t first, int64_t n, char *stage)
 {
-    const uint64_t at = s->info->begin + (uint64_t)first * s->item;
-    if (s->to == s->info->type) return read_bytes(s, out, (size_t)n * s->item, at);
-    RF_ASSERT(s->item > 0, "%s has no size", s->info->dtype);
-    const int64_t most = (int64_t)(STAGE_BYTES / s->item);
+    const uint64_t at = s->info->begin + file_bytes(s, first);
+    if (s->to == s->info->type) return read_bytes(s, out, file_bytes(s, n), at);
+    const int64_t most = STAGE_ITEMS;
     for (int64_t done = 0; done < n; done += most) {
         const int64_t count = n - done < most ? n - done : most;
-        RF_TRY(read_bytes(s, stage, (size_t)count * s->item, at + (uint64_t)done * s->item));
-        rf_convert(out + (size_t)done * s->to_item, s->to, stage, s->info->type, count);
+        RF_TRY(read_bytes(s, stage, file_bytes(s, count), at + file_bytes(s, done)));
+        rf_convert(out + rf_dtype_bytes(s->to, done), s->to, stage, s->info->type, count);
     }
     return RF_OK;
 }
@@ -64,57 +67,96 @@ typedef struct window {
     int64_t from, width;
 } window;
 
-/* Whole rows where the wanted columns are most of them or too short to seek for. */
-static window choose_window(const rf_shape *shape, int begin, int end, size_t item)
+/* Whole rows where the wanted columns are most of them, too short to seek for or cut a block. */
+static window choose_window(const source *s, const rf_shape *shape, int begin, int end)
 {
-    const int64_t from = rf_cut_begin(shape->cut, begin);
+    const int64_t from = rf_cut_begin(shape->cut, begin), block = rf_dtype_block(s->info->type);
     const int64_t width = rf_cut_begin(shape->cut, end) - from;
-    const int whole = 2 * width > shape->cols || (size_t)width * item < LEAST_SEEK_BYTES;
+    const int whole = 2 * width > shape->cols || from % block != 0 || width % block != 0 ||
+                      file_bytes(s, width) < LEAST_SEEK_BYTES;
     return whole ? (window){0, shape->cols} : (window){from, width};
 }
 
 static rf_status fill_stage(const source *s, char *stage, const rf_shape *shape, window w,
                             int64_t row, int64_t rows)
 {
-    const size_t bytes = (size_t)w.width * s->item;
-    const uint64_t row_bytes = (uint64_t)shape->cols * s->item;
-    const uint64_t at = s->info->begin + (uint64_t)row * row_bytes + (uint64_t)w.from * s->item;
+    const size_t bytes = file_bytes(s, w.width);
+    const uint64_t row_bytes = file_bytes(s, shape->cols);
+    const uint64_t at = s->info->begin + (uint64_t)row * row_bytes + file_bytes(s, w.from);
     if (w.width == shape->cols) return read_bytes(s, stage, (size_t)rows * bytes, at);
     for (int64_t i = 0; i < rows; i++)
         RF_TRY(read_bytes(s, stage + (size_t)i * bytes, bytes, at + (uint64_t)i * row_bytes));
     return RF_OK;
 }
 
-/* From staged rows into the dense arrays of the slices. */
-static void spread_rows(const source *s, char *out, const char *stage, const rf_shape *shape,
-                        window w, int begin, int end, int64_t row, int64_t rows)
+/* A staged row into the dense arrays of the slices. */
+static void spread_row(const source *s, char *out, const char *stage, rf_dtype from,
+                       const rf_shape *shape, window w, int begin, int end, int64_t row)
 {
     for (int slice = begin; slice < end; slice++) {
         const int64_t width = rf_cut_size(shape->cut, slice);
         const int64_t left = rf_cut_begin(shape->cut, slice) - w.from;
-        char *to = out + (size_t)(rf_slice_offset(shape, begin, slice) + row * width) * s->to_item;
-        for (int64_t i = 0; i < rows; i++)
-            rf_convert(to + (size_t)(i * width) * s->to_item, s->to,
-                       stage + (size_t)(i * w.width + left) * s->item, s->info->type, width);
+        const int64_t to = rf_slice_offset(shape, begin, slice) + row * width;
+        rf_convert(out + rf_dtype_bytes(s->to, to), s->to, stage + rf_dtype_bytes(from, left), from,
+                   width);
+    }
+}
+
+/* Slices may cut the file's blocks unless they are held in that type: then a row is widened first.
+ */
+static void spread_rows(const source *s, char *out, const char *stage, float *wide,
+                        const rf_shape *shape, window w, int begin, int end, int64_t row,
+                        int64_t rows)
+{
+    const size_t bytes = file_bytes(s, w.width);
+    const int widen = rf_dtype_block(s->info->type) > 1 && s->to != s->info->type;
+    for (int64_t i = 0; i < rows; i++, stage += bytes) {
+        if (widen) rf_convert(wide, RF_F32, stage, s->info->type, w.width);
+        spread_row(s, out, widen ? (const char *)wide : stage, widen ? RF_F32 : s->info->type,
+                   shape, w, begin, end, row + i);
     }
 }
 
 static rf_status read_columns(const source *s, char *out, const rf_shape *shape, int begin, int end)
 {
     if (rf_local_items(shape, begin, end) == 0) return RF_OK;
-    const window w = choose_window(shape, begin, end, s->item);
-    const size_t row_bytes = (size_t)w.width * s->item;
+    const window w = choose_window(s, shape, begin, end);
+    const size_t row_bytes = file_bytes(s, w.width);
     RF_ASSERT(row_bytes > 0, "%s has empty rows", s->info->name);
     const int64_t most = row_bytes < STAGE_BYTES ? (int64_t)(STAGE_BYTES / row_bytes) : 1;
     char *stage = malloc((size_t)most * row_bytes);
-    rf_status status = stage ? RF_OK : rf_fail(RF_RESOURCES, "no memory to read %s", s->path);
+    float *wide = malloc((size_t)w.width * sizeof *wide);
+    rf_status status =
+        stage && wide ? RF_OK : rf_fail(RF_RESOURCES, "no memory to read %s", s->path);
     for (int64_t row = 0; row < shape->rows && status == RF_OK; row += most) {
         const int64_t rows = shape->rows - row < most ? shape->rows - row : most;
         status = fill_stage(s, stage, shape, w, row, rows);
-        if (status == RF_OK) spread_rows(s, out, stage, shape, w, begin, end, row, rows);
+        if (status == RF_OK) spread_rows(s, out, stage, wide, shape, w, begin, end, row, rows);
     }
     free(stage);
+    free(wide);
     return status;
+}
+
+/* Each head's rows stand as pairs (i, i + half): one half after the other again. */
+static rf_status part_halves(const source *s, char *out, const rf_shape *shape, int64_t items)
+{
+    const int64_t head = s->info->interleaved;
+    if (head == 0 || items == 0) return RF_OK;
+    const int64_t rows = items / shape->cols;
+    RF_ASSERT(rows % head == 0 && head % 2 == 0, "%lld rows in heads of %lld", (long long)rows,
+              (long long)head);
+    const size_t bytes = rf_dtype_bytes(s->to, shape->cols);
+    char *pairs = malloc((size_t)head * bytes);
+    if (!pairs) return rf_fail(RF_RESOURCES, "no memory to read %s", s->path);
+    for (int64_t row = 0; row < rows; row += head, out += (size_t)head * bytes) {
+        memcpy(pairs, out, (size_t)head * bytes);
+        for (int64_t i = 0; i < head; i++)
+            memcpy(out + (size_t)(i % 2 * head / 2 + i / 2) * bytes, pairs + (size_t)i * bytes,
+                   bytes);
+    }
+    free(pairs);
+    return RF_OK;
 }
 
 static rf_status read_rows(const source *s, char *out, const rf_shape *shape, int begin, int end)
@@ -122,28 +164,21 @@ static rf_status read_rows(const source *s, char *out, const rf_shape *shape, in
     const int64_t n = rf_local_items(shape, begin, end);
     const int64_t first =
         shape->split == RF_ROWS ? rf_cut_begin(shape->cut, begin) * shape->cols : 0;
-    char *stage = malloc(STAGE_BYTES);
+    char *stage = malloc(STAGE_ITEMS * sizeof(double));
     if (!stage) return rf_fail(RF_RESOURCES, "no memory to read %s", s->path);
     const rf_status status = read_run(s, out, first, n, stage);
     free(stage);
-    return status;
+    return status == RF_OK ? part_halves(s, out, shape, n) : status;
 }
 
 static rf_status make_source(source *s, const rf_safetensors *st, const rf_tensor_info *info,
                              rf_dtype to)
 {
-    *s = (source){.fd = st->file[info->file].fd,
-                  .info = info,
-                  .path = st->file[info->file].path,
-                  .to = to,
-                  .to_item = rf_dtype_size(to)};
-    const int fits = info->known &&
-                     (info->type == to || (rf_dtype_is_float(info->type) && rf_dtype_is_float(to)));
-    if (!fits)
-        return rf_fail(RF_INPUT, "tensor '%s' of dtype %s cannot be read as %s (%s)", info->name,
-                       info->dtype, rf_dtype_name(to), s->path);
-    s->item = rf_dtype_size(info->type);
-    return RF_OK;
+    *s = (source){
+        .fd = st->file[info->file].fd, .info = info, .path = st->file[info->file].path, .to = to};
+    if (info->known && rf_dtype_converts(to, info->type)) return RF_OK;
+    return rf_fail(RF_INPUT, "tensor '%s' of dtype %s cannot be read as %s (%s)", info->name,
+                   info->dtype, rf_dtype_name(to), s->path);
 }
 
 static rf_status find(const rf_safetensors *st, const char *name, const rf_tensor_info **info)
@@ -200,7 +235,8 @@ rf_status rf_safetensors_load(const rf_safetensors *st, const char *name, rf_dty
     if (info->items != items)
         return rf_fail(RF_INPUT, "tensor '%s' has %lld items, %lld are wanted (%s)", name,
                        (long long)info->items, (long long)items, s.path);
-    const rf_shape all = rf_shape_replicated(items, 1);
+    const int64_t cols = info->dims > 1 ? info->dim[info->dims - 1] : 1;
+    const rf_shape all = rf_shape_replicated(cols > 0 ? items / cols : 0, cols);
     return read_rows(&s, data, &all, 0, 1);
 }
 

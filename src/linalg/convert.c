@@ -1,6 +1,8 @@
 #include "refract/linalg/convert.h"
 
-enum { BLOCK = 1024 };
+#include "refract/linalg/quant.h"
+
+enum { BLOCK = 1024 }; /* a multiple of every block type's */
 
 void rf_bf16_to_f32(float *restrict out, const uint16_t *restrict in, int64_t n)
 {
@@ -25,6 +27,17 @@ void rf_f32_to_f16(uint16_t *restrict out, const float *restrict in, int64_t n)
 int rf_dtype_is_float(rf_dtype dtype)
 {
     return dtype == RF_F32 || dtype == RF_F64 || dtype == RF_BF16 || dtype == RF_F16;
+}
+
+static int is_block(rf_dtype dtype)
+{
+    return rf_dtype_block(dtype) > 1;
+}
+
+int rf_dtype_converts(rf_dtype to, rf_dtype from)
+{
+    return to == from || ((rf_dtype_is_float(from) || is_block(from)) &&
+                          (rf_dtype_is_float(to) || rf_dtype_is_held_block(to)));
 }
 
 static void f64_to_f32(float *restrict out, const double *restrict in, int64_t n)
@@ -64,6 +77,8 @@ static void load_f32(float *out, const char *in, rf_dtype dtype, int64_t n, int 
         f64_to_f32_odd(out, (const double *)(const void *)in, n);
     else if (dtype == RF_F64)
         f64_to_f32(out, (const double *)(const void *)in, n);
+    else if (is_block(dtype))
+        rf_dequantise(out, dtype, in, n);
     else
         memcpy(out, in, (size_t)n * sizeof *out);
 }
@@ -76,17 +91,18 @@ static void store_f32(char *out, rf_dtype dtype, const float *in, int64_t n)
         rf_f32_to_f16((uint16_t *)(void *)out, in, n);
     else if (dtype == RF_F64)
         f32_to_f64((double *)(void *)out, in, n);
+    else if (is_block(dtype))
+        rf_quantise(out, dtype, in, n);
     else
         memcpy(out, in, (size_t)n * sizeof *in);
 }
 
 void rf_convert(void *out, rf_dtype out_dtype, const void *in, rf_dtype in_dtype, int64_t n)
 {
-    RF_ASSERT(rf_dtype_is_float(out_dtype) && rf_dtype_is_float(in_dtype), "%s -> %s",
-              rf_dtype_name(in_dtype), rf_dtype_name(out_dtype));
-    const size_t to = rf_dtype_size(out_dtype), from = rf_dtype_size(in_dtype);
+    RF_ASSERT(rf_dtype_converts(out_dtype, in_dtype), "%s -> %s", rf_dtype_name(in_dtype),
+              rf_dtype_name(out_dtype));
     if (out_dtype == in_dtype) {
-        if (n > 0) memcpy(out, in, (size_t)n * to);
+        if (n > 0) memcpy(out, in, rf_dtype_bytes(in_dtype, n));
         return;
     }
     if (out_dtype == RF_F32) {
@@ -98,9 +114,11 @@ void rf_convert(void *out, rf_dtype out_dtype, const void *in, rf_dtype in_dtype
         return;
     }
     float block[BLOCK];
+    const int narrowing = !is_block(out_dtype);
     for (int64_t at = 0; at < n; at += BLOCK) {
         const int64_t count = n - at < BLOCK ? n - at : BLOCK;
-        load_f32(block, (const char *)in + (size_t)at * from, in_dtype, count, 1);
-        store_f32((char *)out + (size_t)at * to, out_dtype, block, count);
+        load_f32(block, (const char *)in + rf_dtype_bytes(in_dtype, at), in_dtype, count,
+                 narrowing);
+        store_f32((char *)out + rf_dtype_bytes(out_dtype, at), out_dtype, block, count);
     }
 }

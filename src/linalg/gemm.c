@@ -38,13 +38,14 @@ void rf_gemm_naive(rf_trans ta, rf_trans tb, int64_t m, int64_t n, int64_t k, rf
 int64_t rf_weight_scratch(const rf_weight *weight, int64_t width)
 {
     if (weight->dtype == RF_DTYPE_REAL) return 0;
-    return width * (weight->rows > weight->cols ? weight->rows : weight->cols);
+    const int64_t over =
+        2 * (rf_dtype_block(weight->dtype) - 1); /* blocks that are cut by a tile */
+    return (width + over) * (weight->rows > weight->cols ? weight->rows : weight->cols);
 }
 
 static const char *item_at(const rf_weight *weight, int64_t row, int64_t col)
 {
-    const size_t item = rf_dtype_size(weight->dtype);
-    return (const char *)weight->data + (size_t)(row * weight->cols + col) * item;
+    return (const char *)weight->data + rf_dtype_bytes(weight->dtype, row * weight->cols + col);
 }
 
 void rf_weight_nt(rf_real *y, int64_t ldy, const rf_real *x, int64_t ldx, int64_t m,
@@ -68,9 +69,13 @@ void rf_weight_nn(rf_real *y, int64_t ldy, const rf_real *x, int64_t ldx, int64_
                 beta, y, ldy);
         return;
     }
+    const int64_t block = rf_dtype_block(weight->dtype);
+    const int64_t from = col / block * block, to = (col + n + block - 1) / block * block;
+    const int64_t width = to - from;
     for (int64_t row = 0; row < k; row++)
-        rf_convert(scratch + row * n, RF_DTYPE_REAL, item_at(weight, row, col), weight->dtype, n);
-    rf_gemm(RF_N, RF_N, m, n, k, 1, x, ldx, scratch, n, beta, y, ldy);
+        rf_convert(scratch + row * width, RF_DTYPE_REAL, item_at(weight, row, from), weight->dtype,
+                   width);
+    rf_gemm(RF_N, RF_N, m, n, k, 1, x, ldx, scratch + (col - from), width, beta, y, ldy);
 }
 
 void rf_blas_single_thread(void)

@@ -18,15 +18,15 @@ void rf_embedding_forward(rf_linear_context *context, const rf_linear *table, rf
                           const int32_t *ids, int64_t tokens)
 {
     const int64_t d = table->shape.cols;
-    const size_t item = rf_dtype_size(table->dtype);
 #pragma omp parallel for schedule(static)
     for (int64_t t = 0; t < tokens; t++) {
         const int64_t row = local_row(context, table, ids[t]);
         if (row < 0)
             memset(h + t * d, 0, (size_t)d * sizeof *h);
         else
-            rf_convert(h + t * d, RF_DTYPE_REAL, (const char *)table->w + (size_t)(row * d) * item,
-                       table->dtype, d);
+            rf_convert(h + t * d, RF_DTYPE_REAL,
+                       (const char *)table->w + rf_dtype_bytes(table->dtype, row * d), table->dtype,
+                       d);
     }
     rf_collect_assemble(context->grid->tp, h, tokens * d);
 }

@@ -72,7 +72,7 @@ slice_view linear_slice(const rf_linear *linear, const rf_grid *grid, int slice)
     const int64_t b_at = column && lowrank ? lowrank->r * before : 0;
     slice_view view = {
         .w = {.dtype = linear->dtype,
-              .data = (const char *)linear->w + (size_t)offset * rf_dtype_size(linear->dtype),
+              .data = (const char *)linear->w + rf_dtype_bytes(linear->dtype, offset),
               .rows = rf_slice_rows(shape, slice),
               .cols = rf_slice_cols(shape, slice)},
         .first_col = column ? 0 : rf_cut_begin(shape->cut, slice),

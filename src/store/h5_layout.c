@@ -31,8 +31,9 @@ hid_t rf_h5_number_type(rf_dtype dtype)
         return H5Tcopy(H5T_STD_I64LE);
     case RF_U8:
         return H5Tcopy(H5T_STD_U8LE);
+    default: /* blocks are no numbers */
+        return -1;
     }
-    return -1;
 }
 
 hid_t rf_h5_text_type(size_t bytes, H5T_str_t padding)

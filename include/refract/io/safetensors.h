@@ -14,7 +14,8 @@
 
 enum { RF_SAFETENSORS_DIMS = 8 };
 
-/** What a file says of one tensor. */
+/** What a file says of one tensor. (The table of a GGUF file is read by the same functions, see
+ * model_files.h.) */
 typedef struct rf_tensor_info {
     const char *name;  /**< borrowed from the rf_safetensors */
     const char *dtype; /**< as the format spells it: "BF16" */
@@ -25,6 +26,7 @@ typedef struct rf_tensor_info {
     int64_t items;
     uint64_t begin, bytes; /**< place in its file */
     int file;              /**< which shard */
+    int64_t interleaved;   /**< rows of a head whose halves the file interleaves; 0: none */
 } rf_tensor_info;
 
 /** Open files with their checked table of tensors. */
@@ -56,9 +58,9 @@ rf_status rf_safetensors_load(const rf_safetensors *st, const char *name, rf_dty
 
 /**
  * Reads slices [begin, end) of the tensor field->path into field->data (what rf_shape_scatter would
- * put there), converted to field->dtype: f32, f64, bf16, f16 into each other, to nearest even;
- * integers only into their own type. Only the bytes of these slices are read. A shape [rows, 1] is
- * a vector or a matrix of one column. Local; RF_INPUT names file and tensor, shows both shapes.
+ * put there), converted to field->dtype as rf_convert does; integers only into their own type. Only
+ * the bytes of these slices are read. A shape [rows, 1] is a vector or a matrix of one column.
+ * Local; RF_INPUT names file and tensor, shows both shapes.
  */
 rf_status rf_safetensors_read_slices(const rf_safetensors *st, const rf_field *field, int begin,
                                      int end);

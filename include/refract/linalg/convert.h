@@ -78,13 +78,17 @@ void rf_f32_to_bf16(uint16_t *out, const float *in, int64_t n);
 void rf_f16_to_f32(float *out, const uint16_t *in, int64_t n);
 void rf_f32_to_f16(uint16_t *out, const float *in, int64_t n);
 
-/** 1 for the types rf_convert knows: f32, f64, bf16, f16. Local. */
+/** 1 for f32, f64, bf16 and f16. Local. */
 int rf_dtype_is_float(rf_dtype dtype);
+/** 1 when rf_convert can do it: from floats and blocks, to floats and blocks that can be made.
+ * Local.
+ */
+int rf_dtype_converts(rf_dtype to, rf_dtype from);
 
 /**
  * out[i] = in[i] rounded once to out's type (f64 -> bf16 too), n items; the same type is copied bit
- * by bit. Arrays do not overlap and are aligned for their type; both types are floating (else a
- * bug). Local; cannot fail.
+ * by bit. Blocks go by way of f32, n is a multiple of theirs. Arrays do not overlap and are aligned
+ * for their type; rf_dtype_converts must hold (else a bug). Local; cannot fail.
  */
 void rf_convert(void *out, rf_dtype out_dtype, const void *in, rf_dtype in_dtype, int64_t n);
 

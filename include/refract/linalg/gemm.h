@@ -25,8 +25,10 @@ void rf_gemm_naive(rf_trans ta, rf_trans tb, int64_t m, int64_t n, int64_t k, rf
                    const rf_real *a, int64_t lda, const rf_real *b, int64_t ldb, rf_real beta,
                    rf_real *c, int64_t ldc);
 
-/** A dense weight slice [rows, cols] as it is held: rf_real or a narrower type, widened tile by
- * tile. */
+/**
+ * A dense weight slice [rows, cols] as it is held: rf_real or a narrower type, widened tile by
+ * tile; cols is a multiple of the type's block.
+ */
 typedef struct rf_weight {
     rf_dtype dtype;
     const void *data; /**< borrowed */

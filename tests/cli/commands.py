@@ -1,3 +1,4 @@
+import re
 """The command line: help, version, subcommands, exit codes, one error line from root."""
 import unittest
 
@@ -37,8 +38,10 @@ class Commands(ProgramTest):
 
     def test_methods__lists_papers_keys_and_partners(self):
         text = self.succeed("methods")
-        for word in ("lora: ", "arXiv:2106.09685", "lora.r: 16", "combines with rslora", "full: "):
+        for word in ("lora: ", "arXiv:2106.09685", "lora.r: 16", "full: "):
             self.assertIn(word, text)
+        partners = re.search(r"^lora: .*\n.*\n  combines with (.*)$", text, re.MULTILINE)
+        self.assertIn("rslora", partners.group(1).split(", "))
         self.assertNotIn("full: ", self.succeed("methods", "lora"))
         self.fail_with(2, "unknown method 'lor'", "methods", "lor")
 

@@ -37,7 +37,8 @@ typedef struct bench_model bench_model;
 rf_status bench_model_create(bench_model **model, const bench_options *options);
 void bench_model_destroy(bench_model **model);
 
-/** Forward, backward and the sum of the gradients over all micro-batches. Collective over world. */
+/** Forward, backward, the sum of the gradients over all micro-batches, clipping and AdamW.
+ * Collective over world. */
 void bench_model_step(bench_model *model);
 
 /** Mandatory operations of a step over all ranks, of them in one phase; seconds of the last step by
@@ -46,7 +47,7 @@ double bench_model_flops(const bench_model *model);
 double bench_model_phase_flops(const bench_model *model, int phase);
 double bench_model_seconds(const bench_model *model, int phase);
 const char *bench_phase_name(int phase);
-enum { BENCH_PHASE_TREE = RF_PHASES, BENCH_PHASE_TP, BENCH_PHASES };
+enum { BENCH_PHASE_TREE = RF_PHASES, BENCH_PHASE_UPDATE, BENCH_PHASE_TP, BENCH_PHASES };
 
 /** Loss of the last step's first micro-batch: equal on every layout. Local. */
 double bench_model_loss(const bench_model *model);

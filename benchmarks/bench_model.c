@@ -5,6 +5,7 @@
 
 #include "bench.h"
 #include "refract/linalg/tree.h"
+#include "refract/optim/adamw.h"
 
 struct bench_model {
     bench_options options;
@@ -19,7 +20,9 @@ struct bench_model {
     int64_t *row, begin[2];
     uint64_t *row_key;
     rf_dropout dropout;
-    double loss, tree_seconds;
+    rf_norm_parts norm_parts;
+    int64_t steps;
+    double loss, tree_seconds, update_seconds;
 };
 
 static rf_model_config smollm2_135m(const bench_options *o)
@@ -72,6 +75,7 @@ static void own_layout(bench_model *m, rf_arena *arena)
     m->collect_scratch =
         RF_TAKE(arena, rf_real, rf_collect_scratch(&m->collector, items, m->options.micro));
     m->gradient = RF_TAKE(arena, rf_real, items);
+    rf_norm_parts_layout(&m->norm_parts, arena, &m->decoder->params, m->grid.slices);
     m->ids = RF_TAKE(arena, int32_t, tokens);
     m->position = RF_TAKE(arena, int32_t, tokens);
     m->target = RF_TAKE(arena, int32_t, tokens);
@@ -157,14 +161,13 @@ static rf_tokens micro_batch(bench_model *m, int64_t index)
                        .dropout = m->options.dropout > 0 ? &m->dropout : NULL};
 }
 
-void bench_model_step(bench_model *m)
+/* Gradients of this rank's micro-batches, summed over all ranks. */
+static void sum_gradients(bench_model *m)
 {
     const int64_t leaves = m->options.micro;
     const int64_t first = rf_part_begin(leaves, m->grid.dp_rank, m->grid.dp_size);
     const int64_t end = rf_part_begin(leaves, m->grid.dp_rank + 1, m->grid.dp_size);
     const rf_real scale = (rf_real)(1.0 / (double)(leaves * (m->options.tokens - 1)));
-    memset(m->decoder->seconds, 0, sizeof m->decoder->seconds);
-    m->decoder->context.reduce_seconds = m->tree_seconds = 0;
     rf_tree_start(&m->tree, leaves, first);
     for (int64_t i = first; i < end; i++) {
         rf_head_result result = {0};
@@ -179,6 +182,25 @@ void bench_model_step(bench_model *m)
     rf_collect_sum(&m->collector, m->gradient, m->tree.data, m->tree.items, leaves, NULL,
                    m->collect_scratch);
     m->tree_seconds += MPI_Wtime() - start;
+}
+
+static void update(bench_model *m)
+{
+    static const rf_adamw adamw = {0.9, 0.999, 1e-8, 0.01};
+    const double start = MPI_Wtime();
+    const double norm =
+        rf_gradient_norm(&m->grid, &m->decoder->params, m->gradient, &m->norm_parts);
+    rf_adamw_update(&adamw, &m->decoder->params, m->gradient, rf_clip_scale(norm, 1), 1e-4,
+                    ++m->steps);
+    m->update_seconds += MPI_Wtime() - start;
+}
+
+void bench_model_step(bench_model *m)
+{
+    memset(m->decoder->seconds, 0, sizeof m->decoder->seconds);
+    m->decoder->context.reduce_seconds = m->tree_seconds = m->update_seconds = 0;
+    sum_gradients(m);
+    update(m);
 }
 
 double bench_model_flops(const bench_model *m)
@@ -221,6 +243,7 @@ double bench_model_loss(const bench_model *m)
 double bench_model_seconds(const bench_model *m, int phase)
 {
     if (phase == BENCH_PHASE_TREE) return m->tree_seconds;
+    if (phase == BENCH_PHASE_UPDATE) return m->update_seconds;
     if (phase == BENCH_PHASE_TP) return m->decoder->context.reduce_seconds;
     return m->decoder->seconds[phase];
 }
@@ -228,6 +251,7 @@ double bench_model_seconds(const bench_model *m, int phase)
 const char *bench_phase_name(int phase)
 {
     if (phase == BENCH_PHASE_TREE) return "gradient sum";
+    if (phase == BENCH_PHASE_UPDATE) return "update";
     if (phase == BENCH_PHASE_TP) return "(reductions)";
     return rf_phase_name((rf_phase)phase);
 }

@@ -17,11 +17,11 @@
 
 /* key, type, default, least, most, choices, flags, help */
 const rf_config_entry rf_config_schema[] = {
-    {"output", TEXT, "null", 0, 0, NULL, OR_NULL | RESUMABLE, "run folder, made if missing"},
+    {"output", TEXT, "null", 0, 0, NULL, OR_NULL | RESUMABLE, "the run folder, made if missing"},
 
     {"method", TEXT, "lora", 0, 0, NULL, 0, "method names joined by '+'; see refract methods"},
 
-    {"model.path", TEXT, "null", 0, 0, NULL, OR_NULL, "HF folder or one .gguf file"},
+    {"model.path", TEXT, "null", 0, 0, NULL, OR_NULL, "an HF folder or one .gguf file"},
     {"model.init", CHOICE, "pretrained", 0, 0, "pretrained random", 0,
      "random: config.json only, to train from scratch with method full"},
     {"model.tokenizer", TEXT, "auto", 0, 0, NULL, AUTO, "another folder or file; auto: model.path"},
@@ -89,7 +89,8 @@ const rf_config_entry rf_config_schema[] = {
 
     {"data.train", LIST, "null", 0, 0, NULL, OR_NULL,
      "a path or a list: .jsonl, .json, .txt, .h5 (token store)"},
-    {"data.eval", LIST, "null", 0, 0, NULL, OR_NULL, "the same, held out"},
+    {"data.eval", LIST, "null", 0, 0, NULL, OR_NULL,
+     "held-out data: a path or a list, as data.train"},
     {"data.format", CHOICE, "auto", 0, 0, "text completion alpaca chat gsm8k classification tokens",
      AUTO, "what a row holds"},
     {"data.template", TEXT, "auto", 0, 0, NULL, AUTO,

@@ -53,15 +53,37 @@ static rf_shape linear_shape(const rf_decoder *m, int kind)
     return shape;
 }
 
+/* A path, or the end of one from a dot on. */
+static int is_named(const char *name, const char *module, size_t length)
+{
+    const size_t tail = strlen(name);
+    if (tail > length || strncmp(module + length - tail, name, tail) != 0) return 0;
+    return tail == length || module[length - tail - 1] == '.';
+}
+
 static int is_saved(const rf_names *saved, const char *module)
 {
-    const size_t length = strlen(module);
-    for (int i = 0; i < saved->count; i++) {
-        const size_t tail = strlen(saved->name[i]);
-        if (tail > length || strcmp(module + length - tail, saved->name[i]) != 0) continue;
-        if (tail == length || module[length - tail - 1] == '.') return 1;
-    }
+    for (int i = 0; i < saved->count; i++)
+        if (is_named(saved->name[i], module, strlen(module))) return 1;
     return 0;
+}
+
+/* Every name of modules_to_save must be a module of the base model. */
+static rf_status check_saved(const rf_params *params, const rf_names *saved)
+{
+    for (int i = 0; i < saved->count; i++) {
+        int found = 0;
+        for (int64_t row = 0; row < params->count && !found; row++) {
+            const char *tensor = params->row[row].name;
+            found = is_named(saved->name[i], tensor, (size_t)(strrchr(tensor, '.') - tensor));
+        }
+        if (!found)
+            return rf_fail(RF_USAGE,
+                           "modules_to_save names '%s', which this model does not have "
+                           "(lora.modules_to_save). Name modules such as lm_head",
+                           saved->name[i]);
+    }
+    return RF_OK;
 }
 
 /* A tensor of the base model: `module`.weight or .bias. */
@@ -184,6 +206,7 @@ static rf_status build_table(rf_decoder *m, const rf_decoder_options *o)
     m->head_row =
         c->tied ? m->embed_row : add_base(m, o, "lm_head", "weight", vocab, o->storage, init);
     if (m->embed_row < 0 || m->norm_row < 0 || m->head_row < 0) return no_memory();
+    RF_TRY(check_saved(&m->params, &o->saved));
     for (int layer = 0; layer < (int)c->layers; layer++)
         for (int kind = 0; kind < RF_LINEARS; kind++) RF_TRY(add_adapter(m, o, layer, kind));
     return RF_OK;

@@ -57,7 +57,7 @@ static rf_status make_decoder(rf_session *s, const rf_bounds *bounds, rf_dtype s
     const rf_decoder_options options = {
         .config = &s->model,
         .storage = storage,
-        .full = s->full && training,
+        .full = s->full && (training || with_adapter),
         .adapter = s->full || !with_adapter ? NULL : rf_adapter_for_config(s->trained),
         .targets = s->start ? s->start->targets : s->targets,
         .adapter_options = adapter_options(s),

@@ -1,5 +1,5 @@
-import re
 """The command line: help, version, subcommands, exit codes, one error line from root."""
+import re
 import unittest
 
 from support import ProgramTest

@@ -7,6 +7,19 @@
 #include <math.h>
 
 #include "parts.h"
+#include "refract/adapter/gate.h"
+
+void rf_gate_scores(double *sigma, const rf_real *gate, int64_t r, double temperature)
+{
+    double most = (double)gate[0], sum = 0;
+    for (int64_t k = 1; k < r; k++)
+        if ((double)gate[k] > most) most = (double)gate[k];
+    for (int64_t k = 0; k < r; k++) {
+        sigma[k] = exp(((double)gate[k] - most) / temperature);
+        sum += sigma[k];
+    }
+    for (int64_t k = 0; k < r; k++) sigma[k] = (double)r * sigma[k] / sum;
+}
 
 static int beam_tensors(const rf_shape *weight, const rf_adapter_options *options,
                         rf_adapter_tensor tensors[RF_ADAPTER_TENSORS])
@@ -40,19 +53,9 @@ static void beam_prepare(rf_adapter *adapter, rf_adapter_stage stage, const doub
     (void)sums;
     (void)scratch;
     const int64_t r = adapter->options->r;
-    const double tau = adapter->options->temperature;
-    const rf_real *gate = adapter->value[TENSOR_OWN];
-    double *sigma = adapter->derived_wide, most = (double)gate[0], sum = 0;
-    for (int64_t k = 1; k < r; k++)
-        if ((double)gate[k] > most) most = (double)gate[k];
-    for (int64_t k = 0; k < r; k++) {
-        sigma[k] = exp(((double)gate[k] - most) / tau);
-        sum += sigma[k];
-    }
-    for (int64_t k = 0; k < r; k++) {
-        sigma[k] = (double)r * sigma[k] / sum;
-        adapter->derived[k] = (rf_real)sigma[k];
-    }
+    double *sigma = adapter->derived_wide;
+    rf_gate_scores(sigma, adapter->value[TENSOR_OWN], r, adapter->options->temperature);
+    for (int64_t k = 0; k < r; k++) adapter->derived[k] = (rf_real)sigma[k];
     diagonal_fold(adapter, adapter->derived + r, adapter->derived);
 }
 

@@ -8,6 +8,9 @@
 
 /* name, paper, summary, sections, partners, hooks; in alphabetical order */
 static const rf_method_entry methods[] = {
+    {"beamlora", "Gu et al. 2025, ACL 2025 long 582",
+     "lora with gates between A and B; weak ranks give way to versions of strong ones", "lora beam",
+     "lora rslora", &beamlora_hooks},
     {"full", "", "every weight of the model is trained, without adapters", "", "", NULL},
     {"lora", "Hu et al. 2021, arXiv:2106.09685", "y = W x + (alpha / r) B A x with W frozen",
      "lora", "rslora", NULL},

@@ -17,6 +17,8 @@ def told(layout):
 class LayoutTest(ProgramTest):
     """A test case with a small model, data, and runs of `ranks` ranks, `tp` of them tensor-parallel, `threads`."""
 
+    steps, every = 4, 2  # of a run; between checkpoints
+
     def setUp(self):
         super().setUp()
         (self.folder / "shape").mkdir()
@@ -28,9 +30,9 @@ class LayoutTest(ProgramTest):
         """9 samples a step in about five micro-batches, the epoch's last batch a short one."""
         keys = {
             "data": {"train": self.rows, "eval": self.held_out, "format": "tokens", "max_length": 64},
-            "train": {"steps": 4, "batch_size": 9, "micro_tokens": 64, "learning_rate": 0.01, "log_every": 1,
+            "train": {"steps": self.steps, "batch_size": 9, "micro_tokens": 64, "learning_rate": 0.01, "log_every": 1,
                       "warmup_steps": 1, "weight_decay": 0.01, "schedule": "cosine"},
-            "checkpoint": {"every": 2},
+            "checkpoint": {"every": self.every},
         }
         return keys | changes
 
@@ -46,10 +48,10 @@ class LayoutTest(ProgramTest):
     def outcome(self, output, exported):
         """All that must not depend on the layout."""
         run = self.folder / output
-        self.assertEqual(newest_checkpoint(run).name, "step-00000004.h5")
+        self.assertEqual(newest_checkpoint(run).name, f"step-{self.steps:08}.h5")
         told = {name: value for name, value in files.set_bytes(run / "run.h5").items()
                 if not name.startswith("timing/") and not name.endswith("/seconds")}
-        self.assertEqual(told["steps/loss"][0], (4,))
+        self.assertEqual(told["steps/loss"][0], (self.steps,))
         return {"eval.json": json.loads((run / "eval.json").read_text())["loss"],
                 "export": (run / exported).read_bytes(), **told, **files.set_bytes(newest_checkpoint(run))}
 
@@ -70,6 +72,6 @@ class LayoutTest(ProgramTest):
             half = self.folder / "half"
             shutil.copytree(self.folder / "-".join(map(str, ("run", *before))), half)
             newest_checkpoint(half).unlink()
-            self.assertIn("resuming after step 2 of 4", self.train(make("half"), after))
+            self.assertIn(f"resuming after step {self.every} of {self.steps}", self.train(make("half"), after))
             self.assert_same(self.outcome("half", exported), wanted, f"{told(before)}, then {told(after)}")
             shutil.rmtree(half)

@@ -13,7 +13,7 @@ class MethodBits(LayoutTest):
         self.train(self.full("base"), (1, 1, 1))
 
     def check(self, method, **sections):
-        """Runs of a method on four layouts, straight on and resumed; returns one output's telemetry."""
+        """Runs of a method on four layouts, straight on and resumed; returns one run's telemetry."""
         def make(output):
             return self.write_input(
                 f"{output}.yaml", output=output, method=method, model={"path": "base/model"},
@@ -31,6 +31,14 @@ class MethodBits(LayoutTest):
     def test_reflora_s__is_the_same(self):
         run = self.check("reflora-s", reflora={"warmup": 1, "interval": 2})
         self.assertEqual(list(run["reflora/step"]), [1, 3])
+
+    def test_beamlora__stopped_between_snapshot_and_event__is_the_same(self):
+        self.steps, self.every = 12, 7  # the snapshot for the event of step 8 is taken at step 7
+        run = self.check("beamlora", beam={"interval": 4, "keep": 0.6, "end": 12, "temperature": 0.05})
+        self.assertEqual(list(run["beam/events/step"]), [4, 8])
+        self.assertTrue((run["beam/pruned"].sum(axis=1) == run["beam/events/pruned"]).all())
+        self.assertTrue((run["beam/events/pruned"] > 0).all(), run["beam/events/pruned"])
+        self.assertEqual(len(run["beam/pairs/step"]), run["beam/events/pruned"].sum())
 
 
 if __name__ == "__main__":

@@ -29,6 +29,7 @@ static int beam_tensors(const rf_shape *weight, const rf_adapter_options *option
                                          .field = "gate",
                                          .shape = rf_shape_replicated(options->r, 1),
                                          .init = {RF_INIT_ZERO, 0},
+                                         .lr_scale = 1,
                                          .is_internal = 1};
     return count + 1;
 }

@@ -32,7 +32,8 @@ static int dora_tensors(const rf_shape *weight, const rf_adapter_options *option
     tensors[count] = (rf_adapter_tensor){.suffix = "lora_magnitude_vector",
                                          .field = "magnitude",
                                          .shape = shape,
-                                         .init = {RF_INIT_ZERO, 0}};
+                                         .init = {RF_INIT_ZERO, 0},
+                                         .lr_scale = faster(options)};
     return count + 1;
 }
 

@@ -12,6 +12,18 @@ static rf_init start_of_a(const rf_shape *weight, const rf_adapter_options *opti
     return (rf_init){RF_INIT_UNIFORM, 1.0 / sqrt((double)weight->cols)};
 }
 
+static rf_init start_of_b(const rf_adapter_options *options)
+{
+    if (options->init == RF_ADAPTER_RANDOM)
+        return (rf_init){RF_INIT_UNIFORM, 1.0 / sqrt((double)options->r)};
+    return (rf_init){RF_INIT_ZERO, 0};
+}
+
+double faster(const rf_adapter_options *options)
+{
+    return options->lr_ratio > 0 ? options->lr_ratio : 1;
+}
+
 int factor_tensors(const rf_shape *weight, const rf_adapter_options *options,
                    rf_adapter_tensor tensors[RF_ADAPTER_TENSORS])
 {
@@ -24,10 +36,16 @@ int factor_tensors(const rf_shape *weight, const rf_adapter_options *options,
         b.split = RF_ROWS;
         b.cut = weight->cut;
     }
-    tensors[TENSOR_A] = (rf_adapter_tensor){
-        .suffix = "lora_A.weight", .field = "A", .shape = a, .init = start_of_a(weight, options)};
-    tensors[TENSOR_B] = (rf_adapter_tensor){
-        .suffix = "lora_B.weight", .field = "B", .shape = b, .init = {RF_INIT_ZERO, 0}};
+    tensors[TENSOR_A] = (rf_adapter_tensor){.suffix = "lora_A.weight",
+                                            .field = "A",
+                                            .shape = a,
+                                            .init = start_of_a(weight, options),
+                                            .lr_scale = 1};
+    tensors[TENSOR_B] = (rf_adapter_tensor){.suffix = "lora_B.weight",
+                                            .field = "B",
+                                            .shape = b,
+                                            .init = start_of_b(options),
+                                            .lr_scale = faster(options)};
     return 2;
 }
 

@@ -2,6 +2,8 @@
 
 #include <stdlib.h>
 
+#include "parts.h"
+
 rf_status rf_adapters_add(rf_adapters *g, rf_adapter *adapter)
 {
     if (g->count == g->capacity) {
@@ -27,6 +29,7 @@ void rf_adapters_layout(rf_adapters *g, rf_arena *arena)
     g->part_at = RF_TAKE(arena, int64_t, g->count);
     for (int64_t i = 0; i < g->count; i++) {
         rf_adapter *adapter = g->member[i];
+        start_layout(adapter, arena);
         if (adapter->kind->layout) adapter->kind->layout(adapter, arena);
         parts += parts_of(adapter);
     }

@@ -13,6 +13,12 @@ int factor_tensors(const rf_shape *weight, const rf_adapter_options *options,
 /* The kernels' view of A and B as they are. */
 void factor_bind(rf_adapter *adapter);
 
+/* Room for what A and B started with, where the base is moved. */
+void start_layout(rf_adapter *adapter, rf_arena *arena);
+
+/* Learning rate of B and magnitudes over that of A (LoRA+, Hayou et al. 2024, arXiv:2402.12354). */
+double faster(const rf_adapter_options *options);
+
 /* One slice of a module: W [rows, cols], A [r, cols], B [rows, r], first row in the local arrays.
  */
 typedef struct adapter_slice {

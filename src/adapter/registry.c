@@ -42,6 +42,11 @@ double rf_adapter_scaling(const rf_adapter_options *options)
     return options->alpha / (options->use_rslora ? sqrt((double)options->r) : (double)options->r);
 }
 
+const rf_adapter_kind *rf_adapter_for_peft(int use_dora)
+{
+    return use_dora ? &rf_adapter_dora : &rf_adapter_lora;
+}
+
 /* The released code: 0.05, and 0.03 for learning rates below 1e-4. */
 static double temperature(const rf_config *config)
 {
@@ -50,14 +55,28 @@ static double temperature(const rf_config *config)
     return rf_config_number(config, "train.learning_rate") < 1e-4 ? 0.03 : 0.05;
 }
 
+static rf_adapter_init init_of(const rf_config *config)
+{
+    static const struct {
+        const char *name;
+        rf_adapter_init init;
+    } names[] = {{"gaussian", RF_ADAPTER_GAUSSIAN},
+                 {"random", RF_ADAPTER_RANDOM},
+                 {"pissa", RF_ADAPTER_PISSA}};
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
+        if (strcmp(rf_config_string(config, "lora.init"), names[i].name) == 0) return names[i].init;
+    return RF_ADAPTER_DEFAULT;
+}
+
 rf_adapter_options rf_adapter_options_read(const rf_config *config)
 {
-    const char *init = rf_config_string(config, "lora.init");
     return (rf_adapter_options){.r = rf_config_int(config, "lora.r"),
                                 .alpha = rf_config_number(config, "lora.alpha"),
                                 .dropout = rf_config_number(config, "lora.dropout"),
                                 .use_rslora = rf_config_bool(config, "lora.use_rslora"),
-                                .init = strcmp(init, "gaussian") == 0 ? RF_ADAPTER_GAUSSIAN
-                                                                      : RF_ADAPTER_DEFAULT,
+                                .init = init_of(config),
+                                .lr_ratio = rf_config_has_method(config, "loraplus")
+                                                ? rf_config_number(config, "loraplus.ratio")
+                                                : 1,
                                 .temperature = temperature(config)};
 }

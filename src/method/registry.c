@@ -11,9 +11,18 @@ static const rf_method_entry methods[] = {
     {"beamlora", "Gu et al. 2025, ACL 2025 long 582",
      "lora with gates between A and B; weak ranks give way to versions of strong ones", "lora beam",
      "lora rslora", &beamlora_hooks},
+    {"dora", "Liu et al. 2024, arXiv:2402.09353",
+     "lora whose sum W + (alpha / r) B A has its row norms trained as magnitudes", "lora",
+     "loraplus pissa rslora", NULL},
     {"full", "", "every weight of the model is trained, without adapters", "", "", NULL},
     {"lora", "Hu et al. 2021, arXiv:2106.09685", "y = W x + (alpha / r) B A x with W frozen",
      "lora", "rslora", NULL},
+    {"loraplus", "Hayou et al. 2024, arXiv:2402.12354",
+     "B and magnitudes learn loraplus.ratio times as fast as A", "lora loraplus",
+     "beamlora dora light lora pissa reflora reflora-s rslora", NULL},
+    {"pissa", "Meng et al. 2024, arXiv:2404.02948",
+     "lora that starts from the leading singular vectors of W", "lora",
+     "beamlora dora lora loraplus reflora reflora-s rslora", NULL},
     {"reflora", "Zhang, Li, Giannakis 2025, arXiv:2505.18877",
      "lora whose gradients are those of the balanced factorisation of B A", "lora reflora",
      "lora rslora", &reflora_hooks},
@@ -21,7 +30,7 @@ static const rf_method_entry methods[] = {
      "lora whose factors and moments are rescaled to |A| = |B| after every update", "lora reflora",
      "lora rslora", &reflora_scalar_hooks},
     {"rslora", "Kalajdzievski 2023, arXiv:2312.03732", "lora with the scale alpha / sqrt(r)",
-     "lora", "lora", NULL},
+     "lora", "beamlora light lora reflora reflora-s", NULL},
 };
 enum { METHODS = sizeof methods / sizeof methods[0], NAME_BYTES = 64 };
 

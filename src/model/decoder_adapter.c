@@ -22,7 +22,7 @@ void decoder_bind_adapter(rf_decoder *m, rf_block *block, int kind)
     rf_adapter_tensor tensors[RF_ADAPTER_TENSORS];
     rf_adapter *adapter = &block->bound[kind];
     const int count = m->kind->tensors(&adapter->shape, adapter->options, tensors);
-    adapter->w = block->linear[kind].w;
+    adapter->w = m->params.row[block->weight_row[kind]].data;
     for (int i = 0; i < count; i++) {
         adapter->value[i] = m->params.row[first + i].data;
         adapter->gradient[i] = decoder_gradient(m, first + i);

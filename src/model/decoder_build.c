@@ -158,6 +158,7 @@ static rf_status add_adapter(rf_decoder *m, const rf_decoder_options *o, int lay
         rf_param *param = &m->params.row[row];
         param->adapter = 1;
         param->internal = tensors[i].is_internal;
+        param->lr_scale = tensors[i].lr_scale;
         snprintf(param->path, sizeof param->path, "/adapter/%.150s/%s", module, tensors[i].field);
         if (i == 0) block->adapter_row[kind] = row;
     }

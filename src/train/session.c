@@ -44,8 +44,10 @@ static rf_status check_supported(const rf_session *s)
     if (strcmp(storage, "auto") != 0 && strcmp(storage, "f32") != 0 && strcmp(storage, "bf16") != 0)
         return rf_fail(RF_USAGE, "model.storage: %s is not built in (%s). Use f32 or bf16", storage,
                        rf_config_where(c, "model.storage"));
-    if (strcmp(init, "default") != 0 && strcmp(init, "gaussian") != 0)
-        return rf_fail(RF_USAGE, "lora.init: %s is not built in (%s). Use default or gaussian",
+    if (rf_config_string(c, "lora.start") && strcmp(init, "default") != 0 && s->trained == c)
+        return rf_fail(RF_USAGE,
+                       "lora.init: %s is set (%s) beside lora.start, whose factors are the start. "
+                       "Remove one of the two",
                        init, rf_config_where(c, "lora.init"));
     if (strcmp(rf_config_string(c, "model.init"), "random") == 0 && !s->full)
         return rf_fail(RF_USAGE,
@@ -73,6 +75,7 @@ rf_status rf_session_open(rf_session *s, rf_config *config, const rf_config *tra
     s->world = world;
     s->threads = threads;
     s->full = rf_config_has_method(trained, "full");
+    s->kind = s->full ? NULL : rf_adapter_for_config(trained);
     RF_TRY_ALL(world, read_all(s));
     RF_TRY(rf_data_tokenizer(&s->tokenizer, world, config));
     const char *start = trained == config ? rf_config_string(config, "lora.start") : NULL;
@@ -92,6 +95,12 @@ static rf_status contradiction(const rf_session *s, const char *key, double fold
 
 static rf_status check_start(rf_session *s)
 {
+    if (s->start->use_dora && !s->kind->is_dora)
+        return rf_fail(RF_USAGE,
+                       "the folder '%s' holds a DoRA adapter, the method is %s (%s). Use method: "
+                       "dora or start from a LoRA folder",
+                       rf_config_string(s->config, "lora.start"),
+                       rf_config_string(s->config, "method"), rf_config_where(s->config, "method"));
     RF_TRY(contradiction(s, "lora.r", (double)s->start->r));
     RF_TRY(contradiction(s, "lora.alpha", s->start->alpha));
     if (rf_config_is_set(s->config, "lora.use_rslora") &&
@@ -112,12 +121,10 @@ static rf_status check_start(rf_session *s)
 rf_status rf_session_start_from(rf_session *s, const char *folder)
 {
     RF_TRY(rf_peft_open(&s->start, s->world, folder, s->log));
-    if (s->start->use_dora)
-        return rf_fail(RF_USAGE, "the folder '%s' holds a DoRA adapter. Start from a LoRA one",
-                       folder);
     s->saved = s->start->modules_to_save;
-    const char *start = rf_config_string(s->config, "lora.start");
-    return start ? rf_agree(s->world, check_start(s)) : RF_OK;
+    if (rf_config_string(s->config, "lora.start")) return rf_agree(s->world, check_start(s));
+    s->kind = rf_adapter_for_peft(s->start->use_dora);
+    return RF_OK;
 }
 
 int64_t rf_session_micro_tokens(rf_session *s)

@@ -47,27 +47,29 @@ static rf_status choose_storage(rf_session *s, rf_dtype *storage)
 static rf_adapter_options adapter_options(const rf_session *s)
 {
     rf_adapter_options options = rf_adapter_options_read(s->trained);
-    if (s->start) options.use_rslora = s->start->use_rslora;
+    if (!s->start) return options;
+    options.use_rslora = s->start->use_rslora;
+    options.init = RF_ADAPTER_DEFAULT;
     return options;
 }
 
 static rf_status make_decoder(rf_session *s, const rf_bounds *bounds, rf_dtype storage,
                               int training, int with_adapter)
 {
-    const rf_decoder_options options = {
-        .config = &s->model,
-        .storage = storage,
-        .full = s->full && (training || with_adapter),
-        .adapter = s->full || !with_adapter ? NULL : rf_adapter_for_config(s->trained),
-        .targets = s->start ? s->start->targets : s->targets,
-        .adapter_options = adapter_options(s),
-        .saved = with_adapter && !s->full ? s->saved : (rf_names){0},
-        .training = training,
-        .max_tokens = bounds->tokens,
-        .max_samples = bounds->samples,
-        .max_length = bounds->length,
-        .leaves = bounds->leaves,
-        .threads = s->threads};
+    const rf_decoder_options options = {.config = &s->model,
+                                        .storage = storage,
+                                        .full = s->full && (training || with_adapter),
+                                        .adapter = with_adapter ? s->kind : NULL,
+                                        .targets = s->start ? s->start->targets : s->targets,
+                                        .adapter_options = adapter_options(s),
+                                        .saved =
+                                            with_adapter && !s->full ? s->saved : (rf_names){0},
+                                        .training = training,
+                                        .max_tokens = bounds->tokens,
+                                        .max_samples = bounds->samples,
+                                        .max_length = bounds->length,
+                                        .leaves = bounds->leaves,
+                                        .threads = s->threads};
     if (bounds->length > s->model.max_position)
         rf_log_info(s->log, "note: samples of %lld tokens exceed the model's max_position %lld",
                     (long long)bounds->length, (long long)s->model.max_position);
@@ -146,15 +148,48 @@ rf_status rf_session_allocate(rf_session *s)
     return RF_OK;
 }
 
+/* Magnitudes come from the base where a folder of plain LoRA has none. */
+static void drop_magnitudes(rf_field *fields, int64_t *count)
+{
+    int64_t kept = 0;
+    for (int64_t i = 0; i < *count; i++)
+        if (!strstr(fields[i].path, ".lora_magnitude_vector")) fields[kept++] = fields[i];
+    *count = kept;
+}
+
 /* The adapter of a PEFT folder, whose tensors are named as the table's rows. */
 static rf_status read_start(rf_session *s)
 {
     rf_field *fields = NULL;
     int64_t count = 0;
     RF_TRY_ALL(s->world, rf_params_fields(&s->decoder->params, RF_ROWS_PEFT, &fields, &count));
+    if (!s->start->use_dora) drop_magnitudes(fields, &count);
     const rf_status status = rf_peft_read(s->start, &s->grid, fields, count);
     free(fields);
     return status;
+}
+
+/* Most elements of a matrix that one rank factorises. */
+static int64_t most_elements(rf_session *s)
+{
+    if (rf_config_is_auto(s->config, "linalg.distribute_above"))
+        rf_config_resolve_int(s->config, "linalg.distribute_above", (int64_t)1 << 27);
+    return rf_config_int(s->config, "linalg.distribute_above");
+}
+
+/* Start values of adapters, and what they take from the base. */
+static rf_status start_adapters(rf_session *s)
+{
+    rf_adapters *adapters = &s->decoder->adapters;
+    rf_params_init(&s->decoder->params, &s->grid, (uint64_t)rf_config_int(s->trained, "train.seed"),
+                   1, 0);
+    if (s->start)
+        RF_TRY(read_start(s));
+    else if (strcmp(rf_config_string(s->trained, "lora.init"), "pissa") == 0)
+        RF_TRY(rf_adapters_take_principal(adapters, most_elements(s)));
+    RF_TRY(rf_adapters_move_base(adapters));
+    rf_decoder_start_adapters(s->decoder, !(s->start && s->start->use_dora));
+    return RF_OK;
 }
 
 rf_status rf_session_weights(rf_session *s)
@@ -170,8 +205,5 @@ rf_status rf_session_weights(rf_session *s)
         RF_TRY(rf_weights_load(&s->grid, &s->decoder->params, path, s->model.tied));
         RF_TRY(rf_weights_digest(s->world, path, s->base_digest));
     }
-    rf_params_init(&s->decoder->params, &s->grid, seed, 1, 0);
-    if (s->start) RF_TRY(read_start(s));
-    rf_decoder_start_adapters(s->decoder, 1);
-    return RF_OK;
+    return s->decoder->adapted ? start_adapters(s) : RF_OK;
 }

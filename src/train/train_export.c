@@ -14,52 +14,6 @@
 
 static const rf_dtype single = RF_F32;
 
-/* Every linear of the model with its r and alpha; names are cut from the tensors' names. */
-static rf_status list_modules(const rf_decoder *m, rf_peft_module **modules,
-                              char (**names)[RF_NAME_BYTES])
-{
-    const int64_t count = m->config.layers * RF_LINEARS;
-    *modules = calloc((size_t)count, sizeof **modules);
-    *names = calloc((size_t)count, sizeof **names);
-    if (!*modules || !*names) return rf_fail(RF_RESOURCES, "no memory for the adapter's modules");
-    for (int64_t i = 0; i < count; i++) {
-        const rf_block *block = &m->block[i / RF_LINEARS];
-        const int kind = (int)(i % RF_LINEARS);
-        const char *tensor = block->linear[kind].name;
-        snprintf((*names)[i], RF_NAME_BYTES, "%.*s", (int)(strlen(tensor) - strlen(".weight")),
-                 tensor);
-        (*modules)[i].path = (*names)[i];
-        if (block->adapter_row[kind] < 0) continue;
-        (*modules)[i].r = block->adapter[kind].r;
-        (*modules)[i].alpha = block->adapter[kind].alpha;
-    }
-    return RF_OK;
-}
-
-static rf_status write_adapter(training *t, const char *folder, const rf_field *fields,
-                               int64_t count)
-{
-    const rf_session *s = &t->session;
-    rf_peft_module *modules = NULL;
-    char(*names)[RF_NAME_BYTES] = NULL;
-    rf_status status = rf_agree(t->env->world, list_modules(s->decoder, &modules, &names));
-    const rf_peft_options options = {.modules = modules,
-                                     .module_count = s->model.layers * RF_LINEARS,
-                                     .r = rf_config_int(t->config, "lora.r"),
-                                     .alpha = rf_config_number(t->config, "lora.alpha"),
-                                     .dropout = rf_config_number(t->config, "lora.dropout"),
-                                     .use_rslora =
-                                         s->start ? s->start->use_rslora
-                                                  : rf_config_bool(t->config, "lora.use_rslora"),
-                                     .modules_to_save = s->saved,
-                                     .base_model = rf_config_string(t->config, "model.path"),
-                                     .dtype = &single};
-    if (status == RF_OK) status = rf_peft_write(&s->grid, folder, fields, count, &options);
-    free(modules);
-    free(names);
-    return status;
-}
-
 /* Files that stand beside the weights and do not change by training. */
 static rf_status copy_side_file(const training *t, const char *folder, const char *name)
 {
@@ -106,10 +60,10 @@ rf_status training_export(training *t)
     RF_TRY_ALL(t->env->world,
                rf_run_folder_file(t->run.folder, t->session.full ? "model" : "adapter", folder,
                                   sizeof folder));
+    if (!t->session.full) return training_export_adapter(t, folder);
     RF_TRY_ALL(t->env->world,
                rf_params_fields(&t->session.decoder->params, RF_ROWS_TRAINED, &fields, &count));
-    const rf_status status = t->session.full ? write_model(t, folder, fields, count)
-                                             : write_adapter(t, folder, fields, count);
+    const rf_status status = write_model(t, folder, fields, count);
     free(fields);
     return status;
 }

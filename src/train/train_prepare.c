@@ -33,9 +33,9 @@ static rf_status lay_out_batches(training *t)
                              rf_config_bool(c, "data.shuffle")));
     if (t->held_out) RF_TRY(rf_evaluator_create(&t->evaluator, t->held_out, micro));
     const int64_t steps = rf_config_int(c, "train.steps");
-    t->steps = steps > 0 ? steps
-                         : (int64_t)(rf_config_number(c, "train.epochs") *
-                                     (double)rf_batches_steps_per_epoch(t->batches));
+    t->steps = steps > 0
+                   ? steps
+                   : rf_config_int(c, "train.epochs") * rf_batches_steps_per_epoch(t->batches);
     if (rf_config_is_auto(c, "telemetry.ranks_every"))
         rf_config_resolve_int(t->config, "telemetry.ranks_every", at_least(t->steps / 50, 1));
     return RF_OK;

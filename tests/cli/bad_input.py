@@ -77,13 +77,15 @@ class Keys(BadInput):
     def test_contradictions__are_named(self):
         self.refuse(2, "train.micro_tokens", "max_length", train__micro_tokens=16)
         self.refuse(2, "pissa", method="pissa", lora__init="gaussian", ranks=[2])
+        self.refuse(2, "lora.init: random", "lora.start", lora__init="random", lora__start="x", ranks=[2])
+        self.refuse(2, "linalg.distribute_above = 100", method="pissa", linalg__distribute_above=100, ranks=[2])
+        self.refuse(2, "'dora' and 'full' cannot be joined", method="dora+full", ranks=[2])
         self.refuse(2, "use_rslora", method="rslora", lora__use_rslora=False, ranks=[2])
         self.refuse(2, "steps", train__steps=0, train__epochs=0, ranks=[2])
 
     def test_values_that_are_not_built_in__are_refused(self):
         self.refuse(2, "compute.precision: bf16", "f32", compute__precision="bf16")
         self.refuse(2, "model.storage: q8_0", model__storage="q8_0", ranks=[2])
-        self.refuse(2, "lora.init: pissa", lora__init="pissa", ranks=[2])
         self.refuse(2, "model.init: random", model__init="random", ranks=[2])
         self.refuse(2, "eval.task: gsm8k", command="eval", eval__task="gsm8k", ranks=[2])
 

@@ -41,7 +41,7 @@ static void make_adapter(linear_fixture *f, int i, const rf_adapter_kind *kind, 
                             .options = &f->options[i],
                             .shape = linear->shape,
                             .dtype = linear->dtype,
-                            .w = linear->w,
+                            .w = (void *)linear->w,
                             .slice_begin = f->grid.slice_begin,
                             .slice_end = f->grid.slice_end,
                             .lowrank = &f->lowrank[i]};

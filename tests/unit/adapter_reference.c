@@ -131,7 +131,7 @@ static void make_adapter(layer *l, const rf_adapter_kind *kind, const char *thir
                               .options = &l->options,
                               .shape = l->linear.shape,
                               .dtype = RF_DTYPE_REAL,
-                              .w = l->linear.w,
+                              .w = (void *)l->linear.w,
                               .slice_end = SLICES,
                               .lowrank = &l->lowrank};
     assert_int_equal(kind->tensors(&l->linear.shape, &l->options, l->tensor), 3);

@@ -43,6 +43,8 @@ typedef struct rf_lowrank {
 typedef enum rf_adapter_init {
     RF_ADAPTER_DEFAULT,  /**< A uniform in +-1/sqrt(d_in), B zero */
     RF_ADAPTER_GAUSSIAN, /**< A normal with standard deviation 1/r, B zero */
+    RF_ADAPTER_RANDOM,   /**< A uniform as above, B uniform in +-1/sqrt(r); the base is moved */
+    RF_ADAPTER_PISSA     /**< leading singular vectors of W; the base is moved */
 } rf_adapter_init;
 
 /** What the user asks of one module. */
@@ -53,6 +55,7 @@ typedef struct rf_adapter_options {
     int use_rslora;
     rf_adapter_init init;
     double temperature; /**< of gates */
+    double lr_ratio;    /**< learning rate of B and magnitudes over that of A; 0 = 1 */
 } rf_adapter_options;
 
 /** The keys of a configuration that adapters read; r and alpha are those without a pattern. Local.
@@ -67,6 +70,7 @@ typedef struct rf_adapter_tensor {
     const char *field;  /**< in checkpoints: "A" */
     rf_shape shape;
     rf_init init;
+    double lr_scale; /**< learning rate = that of the run * lr_scale */
     int is_internal; /**< 1: PEFT folders have no such tensor */
 } rf_adapter_tensor;
 
@@ -78,11 +82,12 @@ typedef struct rf_adapter {
     const rf_adapter_options *options;
     rf_shape shape; /**< of W */
     rf_dtype dtype; /**< how W is held */
-    const void *w;  /**< this rank's slices [slice_begin, slice_end) */
+    void *w;        /**< this rank's slices [slice_begin, slice_end) */
     int slice_begin, slice_end;
     rf_real *value[RF_ADAPTER_TENSORS];    /**< in the order of `tensors`, this rank's slices */
     rf_real *gradient[RF_ADAPTER_TENSORS]; /**< NULL while no gradient is wanted */
     rf_lowrank *lowrank;                   /**< the kernels' view, written by the kind */
+    rf_real *start[2];                     /**< A and B at the start where the base was moved */
     rf_real *derived;                      /**< the kind's own, from its layout */
     double *derived_wide;
 } rf_adapter;
@@ -128,6 +133,8 @@ int rf_adapter_count(void);
 const rf_adapter_kind *rf_adapter_at(int index);
 /** The kind that `method` names: the one of that name, else lora. Local. */
 const rf_adapter_kind *rf_adapter_for_config(const rf_config *config);
+/** The kind of a PEFT folder. Local. */
+const rf_adapter_kind *rf_adapter_for_peft(int use_dora);
 
 /** LoRA (Hu et al. 2021, arXiv:2106.09685). */
 extern const rf_adapter_kind rf_adapter_lora;
@@ -145,5 +152,18 @@ double rf_adapter_scaling(const rf_adapter_options *options);
  * Local.
  */
 void rf_adapter_merge(const rf_adapter *adapter, int slice, rf_real *w);
+
+/** 1 when these factors start non-zero, and the base gives up s B A for them. Local. */
+int rf_adapter_moves_base(const rf_adapter_options *options);
+
+/**
+ * The update over the base of the files as one pair of factors: gates multiplied into B; where the
+ * base was moved, the difference to the start with twice the rank. rf_adapter_is_plain: A and B as
+ * they are say it already. a, b: this rank's slices, shaped as A and B with the r of
+ * rf_adapter_export_options, whose alpha keeps the scale. After a preparation. Local.
+ */
+int rf_adapter_is_plain(const rf_adapter *adapter);
+rf_adapter_options rf_adapter_export_options(const rf_adapter_options *options);
+void rf_adapter_export(const rf_adapter *adapter, rf_real *a, rf_real *b);
 
 #endif

@@ -27,6 +27,19 @@ void rf_adapters_layout(rf_adapters *adapters, rf_arena *arena);
 /** Reals of scratch that every thread's workspace must have. Local. */
 int64_t rf_adapters_scratch(const rf_adapters *adapters);
 
+/**
+ * Factors that start from the base weights (RF_ADAPTER_PISSA): every rank factorises its share of
+ * the modules, none with more than most_elements elements. Collective over world; RF_USAGE,
+ * RF_RESOURCES, RF_NONFINITE.
+ */
+rf_status rf_adapters_take_principal(rf_adapters *adapters, int64_t most_elements);
+
+/**
+ * Where factors start non-zero: keeps their start and W <- W - s B A in the type W is held in.
+ * Collective over world; RF_RESOURCES.
+ */
+rf_status rf_adapters_move_base(rf_adapters *adapters);
+
 /** What the members derive from their tensors. Collective over tp. */
 void rf_adapters_prepare(rf_adapters *adapters, rf_adapter_stage stage);
 

@@ -21,7 +21,8 @@ typedef struct rf_session {
     rf_log *log;              /**< borrowed */
     MPI_Comm world;           /**< borrowed */
     int threads;
-    int full; /**< method full: every tensor is trained */
+    int full;                    /**< method full: every tensor is trained */
+    const rf_adapter_kind *kind; /**< of the adapters; NULL with method full */
     rf_model_config model;
     rf_tokenizer *tokenizer;  /**< owned; NULL where the model folder has none */
     rf_targets *targets;      /**< owned; NULL with method full */

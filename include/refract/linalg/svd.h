@@ -1,0 +1,18 @@
+/** Singular values of whole matrices that fit one rank. */
+#ifndef RF_LINALG_SVD_H
+#define RF_LINALG_SVD_H
+
+#include <stdint.h>
+
+#include "refract/base/status.h"
+
+/**
+ * The r leading terms of a [rows, cols] = U diag(sigma) V^T, r <= min(rows, cols): u [rows, r],
+ * sigma [r] descending, vt [r, cols]; a is lost. Signs are settled: the entry of largest magnitude
+ * of each column of u is positive. One single-threaded dgesdd, so the same bits on every rank of
+ * one kind. Local; RF_RESOURCES, RF_NONFINITE where it does not converge.
+ */
+rf_status rf_svd_leading(double *u, double *sigma, double *vt, double *a, int64_t rows,
+                         int64_t cols, int64_t r);
+
+#endif

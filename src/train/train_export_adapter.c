@@ -1,0 +1,126 @@
+/* The adapters of the final state as a PEFT folder. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "refract/comm/agree.h"
+#include "refract/io/weights.h"
+#include "train_parts.h"
+
+static const rf_dtype single = RF_F32;
+
+/* What goes out: fields of the table, some of which point at arrays made for it. */
+typedef struct outgoing {
+    rf_peft_module *modules;      /* [linears]; owned */
+    char (*names)[RF_NAME_BYTES]; /* [linears]; owned */
+    rf_field *fields;             /* owned */
+    int64_t count;
+    rf_real **made; /* [linears] A and B of one module; owned */
+} outgoing;
+
+static int64_t linears(const rf_decoder *m)
+{
+    return m->config.layers * RF_LINEARS;
+}
+
+/* Every linear of the model with its r and alpha; names are cut from the tensors' names. */
+static rf_status list_modules(const rf_decoder *m, outgoing *out)
+{
+    const size_t count = (size_t)linears(m);
+    out->modules = calloc(count, sizeof *out->modules);
+    out->names = calloc(count, sizeof *out->names);
+    out->made = calloc(count, sizeof *out->made);
+    if (!out->modules || !out->names || !out->made)
+        return rf_fail(RF_RESOURCES, "no memory for the adapter's modules");
+    for (size_t i = 0; i < count; i++) {
+        const rf_block *block = &m->block[i / RF_LINEARS];
+        const int kind = (int)(i % RF_LINEARS);
+        const char *tensor = block->linear[kind].name;
+        snprintf(out->names[i], RF_NAME_BYTES, "%.*s", (int)(strlen(tensor) - strlen(".weight")),
+                 tensor);
+        out->modules[i].path = out->names[i];
+        if (block->adapter_row[kind] < 0) continue;
+        const rf_adapter_options options = rf_adapter_export_options(&block->adapter[kind]);
+        out->modules[i].r = options.r;
+        out->modules[i].alpha = options.alpha;
+    }
+    return RF_OK;
+}
+
+static rf_field *find_field(const outgoing *out, const rf_param *row)
+{
+    for (int64_t i = 0; i < out->count; i++)
+        if (strcmp(out->fields[i].path, row->name) == 0) return &out->fields[i];
+    return NULL;
+}
+
+/* Replaces A and B of a module by what its update is over the base of the files. */
+static rf_status replace_factors(const rf_decoder *m, outgoing *out, int64_t i)
+{
+    const rf_block *block = &m->block[i / RF_LINEARS];
+    const int64_t first = block->adapter_row[i % RF_LINEARS];
+    const rf_adapter *adapter = &block->bound[i % RF_LINEARS];
+    if (first < 0 || rf_adapter_is_plain(adapter)) return RF_OK;
+    const rf_adapter_options options = rf_adapter_export_options(adapter->options);
+    rf_adapter_tensor tensors[RF_ADAPTER_TENSORS];
+    int64_t items[2];
+    adapter->kind->tensors(&adapter->shape, &options, tensors);
+    for (int k = 0; k < 2; k++)
+        items[k] = rf_local_items(&tensors[k].shape, m->grid->slice_begin, m->grid->slice_end);
+    out->made[i] = malloc((size_t)(items[0] + items[1] + 1) * sizeof(rf_real));
+    if (!out->made[i]) return rf_fail(RF_RESOURCES, "no memory to export an adapter");
+    rf_real *factor[2] = {out->made[i], out->made[i] + items[0]};
+    rf_adapter_export(adapter, factor[0], factor[1]);
+    for (int k = 0; k < 2; k++) {
+        rf_field *field = find_field(out, &m->params.row[first + k]);
+        RF_ASSERT(field, "no field for '%s'", m->params.row[first + k].name);
+        field->shape = tensors[k].shape;
+        field->data = factor[k];
+    }
+    return RF_OK;
+}
+
+static rf_status prepare(const rf_decoder *m, outgoing *out)
+{
+    RF_TRY(list_modules(m, out));
+    RF_TRY(rf_params_fields(&m->params, RF_ROWS_PEFT, &out->fields, &out->count));
+    for (int64_t i = 0; i < linears(m); i++) RF_TRY(replace_factors(m, out, i));
+    return RF_OK;
+}
+
+/* r and alpha of modules without a pattern. */
+static rf_adapter_options common_options(const training *t)
+{
+    rf_adapter_options options = rf_adapter_options_read(t->config);
+    if (t->session.start) {
+        options.use_rslora = t->session.start->use_rslora;
+        options.init = RF_ADAPTER_DEFAULT;
+    }
+    return rf_adapter_export_options(&options);
+}
+
+rf_status training_export_adapter(training *t, const char *folder)
+{
+    const rf_session *s = &t->session;
+    const rf_adapter_options common = common_options(t);
+    outgoing out = {0};
+    rf_decoder_prepare(s->decoder);
+    rf_status status = rf_agree(t->env->world, prepare(s->decoder, &out));
+    const rf_peft_options options = {.modules = out.modules,
+                                     .module_count = linears(s->decoder),
+                                     .r = common.r,
+                                     .alpha = common.alpha,
+                                     .dropout = common.dropout,
+                                     .use_rslora = common.use_rslora,
+                                     .use_dora = s->kind->is_dora,
+                                     .modules_to_save = s->saved,
+                                     .base_model = rf_config_string(t->config, "model.path"),
+                                     .dtype = &single};
+    if (status == RF_OK) status = rf_peft_write(&s->grid, folder, out.fields, out.count, &options);
+    for (int64_t i = 0; out.made && i < linears(s->decoder); i++) free(out.made[i]);
+    free(out.made);
+    free(out.modules);
+    free(out.names);
+    free(out.fields);
+    return status;
+}

@@ -14,8 +14,9 @@ enum { MAX_STEPS = 100 };
 
 static const char usage[] =
     "usage: bench [--tensor N] [--slices N] [--threads N] [--micro N] [--tokens N] [--steps N]\n"
-    "             [--layers N] [--r N] [--dropout P] [--storage f32|bf16]\n"
-    "Steps of a SmolLM2-135M-shaped model with LoRA, as a share of this machine's sgemm rate;\n"
+    "             [--layers N] [--r N] [--dropout P] [--storage f32|bf16] [--adapter KIND]\n"
+    "Steps of a SmolLM2-135M-shaped model with LoRA (or dora, ...), as a share of this machine's "
+    "sgemm rate;\n"
     "alone or under mpirun. Default: 4 micro-batches of 512 tokens, 5 steps, 4 slices, r 16.\n";
 
 static int parse_option(bench_options *o, int option, const char *value)
@@ -51,6 +52,9 @@ static int parse_option(bench_options *o, int option, const char *value)
     case 'w':
         o->storage = strcmp(value, "bf16") == 0 ? RF_BF16 : RF_DTYPE_REAL;
         return 1;
+    case 'a':
+        o->adapter = rf_adapter_find(value);
+        return o->adapter != NULL;
     default:
         return 0;
     }
@@ -59,10 +63,10 @@ static int parse_option(bench_options *o, int option, const char *value)
 static int parse(bench_options *o, int argc, char **argv)
 {
     static const struct option options[] = {
-        {"tensor", 1, NULL, 't'},  {"slices", 1, NULL, 's'}, {"threads", 1, NULL, 'n'},
-        {"micro", 1, NULL, 'm'},   {"tokens", 1, NULL, 'k'}, {"steps", 1, NULL, 'c'},
-        {"layers", 1, NULL, 'l'},  {"r", 1, NULL, 'r'},      {"dropout", 1, NULL, 'd'},
-        {"storage", 1, NULL, 'w'}, {NULL, 0, NULL, 0}};
+        {"tensor", 1, NULL, 't'},  {"slices", 1, NULL, 's'},  {"threads", 1, NULL, 'n'},
+        {"micro", 1, NULL, 'm'},   {"tokens", 1, NULL, 'k'},  {"steps", 1, NULL, 'c'},
+        {"layers", 1, NULL, 'l'},  {"r", 1, NULL, 'r'},       {"dropout", 1, NULL, 'd'},
+        {"storage", 1, NULL, 'w'}, {"adapter", 1, NULL, 'a'}, {NULL, 0, NULL, 0}};
     int option = 0;
     while ((option = getopt_long(argc, argv, "", options, NULL)) != -1)
         if (!parse_option(o, option, optarg)) return 0;
@@ -191,7 +195,8 @@ int main(int argc, char **argv)
     MPI_Init_thread(&argc, &argv, MPI_THREAD_FUNNELED, &provided);
     MPI_Comm_rank(MPI_COMM_WORLD, &rank);
     MPI_Comm_size(MPI_COMM_WORLD, &ranks);
-    bench_options o = {.tensor = 1,
+    bench_options o = {.adapter = &rf_adapter_lora,
+                       .tensor = 1,
                        .slices = 4,
                        .threads = ranks > 1 ? 1 : omp_get_num_procs(),
                        .steps = 5,

@@ -10,6 +10,7 @@ typedef struct bench_options {
     int64_t layers, rank_r;
     double dropout;
     rf_dtype storage;
+    const rf_adapter_kind *adapter;
 } bench_options;
 
 /** Time on the clock, and the processors' time that went by in it, over all ranks. */

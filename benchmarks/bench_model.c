@@ -51,17 +51,18 @@ static rf_status create_decoder(bench_model *m)
         .all_linear = 1, .r = o->rank_r, .alpha = 2 * (double)o->rank_r, .where = "bench"};
     rf_targets *targets = NULL;
     RF_TRY(rf_targets_create(&targets, &rules));
-    const rf_decoder_options options = {.config = &m->config,
-                                        .storage = o->storage,
-                                        .adapter = &rf_adapter_lora,
-                                        .targets = targets,
-                                        .adapter_options = {.dropout = o->dropout},
-                                        .training = 1,
-                                        .max_tokens = o->tokens,
-                                        .max_samples = 1,
-                                        .max_length = o->tokens,
-                                        .leaves = o->micro,
-                                        .threads = o->threads};
+    const rf_decoder_options options = {
+        .config = &m->config,
+        .storage = o->storage,
+        .adapter = o->adapter,
+        .targets = targets,
+        .adapter_options = {.dropout = o->dropout, .temperature = 0.05},
+        .training = 1,
+        .max_tokens = o->tokens,
+        .max_samples = 1,
+        .max_length = o->tokens,
+        .leaves = o->micro,
+        .threads = o->threads};
     const rf_status status = rf_decoder_create(&m->decoder, &m->grid, &options);
     rf_targets_destroy(&targets);
     return status;

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "hooks.h"
+#include "refract/adapter/adapter.h"
 #include "refract/base/nearest.h"
 
 /* name, paper, summary, sections, partners, hooks; in alphabetical order */
@@ -89,6 +90,12 @@ static rf_status check_pairs(const rf_config *config, const rf_method_entry *con
         if (chosen[i] == last)
             return rf_fail(RF_USAGE, "method '%s' is named twice (%s). Keep one", last->name,
                            where);
+        if (rf_adapter_find(chosen[i]->name) && rf_adapter_find(last->name) &&
+            !rf_method_joins(chosen[i], last))
+            return rf_fail(RF_USAGE,
+                           "methods '%s' and '%s' cannot be joined (%s). A module carries one "
+                           "adapter, and each of the two is one: choose",
+                           chosen[i]->name, last->name, where);
         if (!rf_method_joins(chosen[i], last))
             return rf_fail(
                 RF_USAGE,

@@ -48,6 +48,13 @@ class Export(ProgramTest):
         self.assertTrue(config["use_dora"])
         self.assertEqual((config["r"], set(config["rank_pattern"].values())), (3, {5}))
 
+    def test_beamlora__has_its_gates_in_b(self):
+        config = self.check_all("beam", "beamlora+loraplus", rank_pattern={"down_proj": 5})
+        self.assertEqual((config["r"], config["use_dora"]), (3, False))
+
+    def test_beamlora_on_principal_factors(self):
+        self.check_all("beam-pissa", "beamlora+pissa")
+
     def test_pissa__is_a_difference_of_twice_the_rank(self):
         config = self.check_all("pissa", "pissa", rank_pattern={"down_proj": 5})
         self.assertEqual((config["r"], config["lora_alpha"], config["use_dora"]), (6, 10, False))

@@ -40,6 +40,15 @@ class MethodBits(LayoutTest):
         self.assertTrue((run["beam/events/pruned"] > 0).all(), run["beam/events/pruned"])
         self.assertEqual(len(run["beam/pairs/step"]), run["beam/events/pruned"].sum())
 
+    def test_dora_on_principal_factors__is_the_same(self):
+        self.check("dora+pissa+loraplus")
+
+    def test_random_factors__are_the_same(self):
+        def make(output):
+            return self.write_input(f"{output}.yaml", output=output, method="rslora", model={"path": "base/model"},
+                                    lora={"r": 4, "alpha": 8, "init": "random"}, **self.keys())
+        self.run_and_resume(make, "adapter/adapter_model.safetensors", FOUR[1:3])
+
 
 if __name__ == "__main__":
     unittest.main()

@@ -36,6 +36,11 @@ static void names__must_exist_and_join(void **state)
     assert_message_has("unknown method ''");
     assert_status(check("method: rslora+full"), RF_USAGE);
     assert_message_has("'rslora' and 'full' cannot be joined");
+    assert_ok(check("method: dora+loraplus+rslora+pissa"));
+    assert_status(check("method: dora+beamlora"), RF_USAGE);
+    assert_message_has("A module carries one adapter");
+    assert_status(check("method: pissa+full"), RF_USAGE);
+    assert_message_has("cannot be joined");
     assert_status(check("method: lora+rslora+lora"), RF_USAGE);
     assert_message_has("'lora' is named twice");
 }

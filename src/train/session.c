@@ -3,15 +3,31 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "refract/comm/agree.h"
 #include "refract/data/prepare.h"
 #include "refract/io/hf_config.h"
 
+static rf_status check_folder(const char *path, const char *where)
+{
+    struct stat info;
+    const char *dot = strrchr(path, '.');
+    if (dot && strcmp(dot, ".gguf") == 0)
+        return rf_fail(
+            RF_USAGE, "model.path: GGUF files are not built in ('%s', %s). Name an HF model folder",
+            path, where);
+    if (stat(path, &info) == 0 && S_ISDIR(info.st_mode)) return RF_OK;
+    return rf_fail(RF_INPUT, "there is no model folder '%s' (model.path, %s). Check the path", path,
+                   where);
+}
+
 static rf_status read_model_config(rf_session *s)
 {
+    const char *path = rf_config_string(s->config, "model.path");
     RF_TRY(rf_config_require(s->config, "model.path"));
-    return rf_hf_config_read(&s->model, rf_config_string(s->config, "model.path"));
+    RF_TRY(check_folder(path, rf_config_where(s->config, "model.path")));
+    return rf_hf_config_read(&s->model, path);
 }
 
 static rf_status collect_saved(rf_session *s)

@@ -39,10 +39,10 @@ class BadInput(ProgramTest):
     def refuse_input(self, code, *texts, name, ranks=(1, 2), command="train"):
         for count in ranks:
             if count == 1:
-                done = self.refract(command, name, timeout=30)
+                done = self.refract(command, name)
                 found, errors = [done.returncode], done.stderr
             else:
-                found, _, errors = self.start(command, name, ranks=count).finish(30)
+                found, _, errors = self.start(command, name, ranks=count).finish()
             self.assertEqual(found, [code] * count, f"{texts}: {errors}")
             line = self.error_line(errors)
             for text in texts:
@@ -125,7 +125,8 @@ class ModelFolders(BadInput):
             json.dumps(files.model_config(num_hidden_layers=1, **changes)))
 
     def test_folders_and_files__that_are_missing_or_cut(self):
-        self.refuse(3, "nowhere", model__path="nowhere")
+        self.refuse(3, "no model folder 'nowhere'", "model.path", model__path="nowhere")
+        self.refuse(3, "no model folder 'a.yaml'", model__path="a.yaml", ranks=[2])
         path = self.folder / MODEL
         whole = path.read_bytes()
         for text, content in (("model.safetensors", whole[:-4]), ("model.safetensors", whole + b"more"),
@@ -140,7 +141,7 @@ class ModelFolders(BadInput):
 
     def test_gguf_file__is_refused(self):
         (self.folder / "model.gguf").write_bytes(b"GGUF" + bytes(100))
-        self.refuse(3, "model.gguf", model__path="model.gguf")
+        self.refuse(2, "GGUF files are not built in", "model.gguf", model__path="model.gguf")
 
     def test_config_json__malformed_or_not_supported(self):
         (self.folder / "model" / "config.json").write_text("{")

@@ -25,6 +25,7 @@ present() {
     pkg-config) command -v pkg-config >/dev/null && pkg-config --exists "$2" ;;
     header) echo "#include <$2>" | ${CC:-gcc} -E -x c - >/dev/null 2>&1 ;;
     file) compgen -G "$2" >/dev/null ;;
+    python) python3 -c "import $2" 2>/dev/null || /usr/bin/python3 -c "import $2" 2>/dev/null ;;
     *) echo "install: unknown probe '$1' in $list" >&2; exit 2 ;;
     esac
 }

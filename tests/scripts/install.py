@@ -119,7 +119,7 @@ class List(unittest.TestCase):
     def test_every_line__has_package_probe_and_reason(self):
         lines = (JOBS / "packages.txt").read_text(encoding="utf-8").splitlines()
         for line in filter(lambda line: line and line[0] not in "#[", lines):
-            self.assertRegex(line, r"^[a-z0-9.+-]+ +(command|pkg-config|header|file) \S+ +# .+")
+            self.assertRegex(line, r"^[a-z0-9.+-]+ +(command|pkg-config|header|file|python) \S+ +# .+")
 
 
 if __name__ == "__main__":

@@ -2,12 +2,13 @@
  * BeamLoRA: y = x W^T + s (drop(x) A^T) diag(sigma) B^T, sigma = r softmax(g / tau). Gu et al.
  * 2025, ACL 2025 long 582, and its released code. Gates g start at 0, where sigma = 1: plain LoRA.
  *
- * With q = sigma / r and u = dL/dsigma: dL/dg_j = (r / tau) q_j (u_j - sum_i q_i u_i).
+ * With u = dL/dsigma: dL/dg_j = (sigma_j u_j - sigma_j mean_i(sigma_i u_i)) / tau.
  */
 #include <math.h>
 
 #include "parts.h"
 #include "refract/adapter/gate.h"
+#include "refract/linalg/vecmath.h"
 
 void rf_gate_scores(double *sigma, const rf_real *gate, int64_t r, double temperature)
 {
@@ -34,17 +35,32 @@ static int beam_tensors(const rf_shape *weight, const rf_adapter_options *option
     return count + 1;
 }
 
-/* derived: mid [r], then the folded factor; derived_wide: sigma [r], dL/dsigma [r]. */
+/* Rows of B on this rank. */
+static int64_t rows_of_b(const rf_adapter *adapter)
+{
+    const rf_shape *w = &adapter->shape;
+    if (w->split != RF_ROWS) return w->rows;
+    return rf_cut_begin(w->cut, adapter->slice_end) - rf_cut_begin(w->cut, adapter->slice_begin);
+}
+
+/*
+ * sigma is multiplied into B whichever way the layer is cut, so the kernels' gradient of that
+ * array is s G A^T without sigma. derived: mid [r], then B times mid; derived_wide: sigma [r], and
+ * sigma_k dL/dsigma_k [r], which is <a_k, dL/da_k> and <b_k, dL/db_k>: the replicated factor has
+ * it without a sum over ranks.
+ */
 static void beam_layout(rf_adapter *adapter, rf_arena *arena)
 {
     const int64_t r = adapter->options->r;
-    adapter->derived = RF_TAKE(arena, rf_real, r + diagonal_items(adapter));
+    adapter->derived = RF_TAKE(arena, rf_real, r + rows_of_b(adapter) * r);
     adapter->derived_wide = RF_TAKE(arena, double, 2 * r);
 }
 
 static void beam_bind(rf_adapter *adapter)
 {
-    diagonal_bind(adapter, adapter->derived + adapter->options->r, adapter->derived);
+    factor_bind(adapter);
+    adapter->lowrank->b = adapter->derived + adapter->options->r;
+    adapter->lowrank->mid = adapter->derived;
 }
 
 static void beam_prepare(rf_adapter *adapter, rf_adapter_stage stage, const double *sums,
@@ -53,24 +69,45 @@ static void beam_prepare(rf_adapter *adapter, rf_adapter_stage stage, const doub
     (void)stage;
     (void)sums;
     (void)scratch;
-    const int64_t r = adapter->options->r;
+    const int64_t r = adapter->options->r, rows = rows_of_b(adapter);
     double *sigma = adapter->derived_wide;
+    rf_real *mid = adapter->derived, *folded = mid + r;
+    const rf_real *b = adapter->value[TENSOR_B];
     rf_gate_scores(sigma, adapter->value[TENSOR_OWN], r, adapter->options->temperature);
-    for (int64_t k = 0; k < r; k++) adapter->derived[k] = (rf_real)sigma[k];
-    diagonal_fold(adapter, adapter->derived + r, adapter->derived);
+    for (int64_t k = 0; k < r; k++) mid[k] = (rf_real)sigma[k];
+    for (int64_t i = 0; i < rows; i++)
+        for (int64_t k = 0; k < r; k++) folded[i * r + k] = mid[k] * b[i * r + k];
+}
+
+/* weighted[k] <- sigma_k dL/dsigma_k from the factor that every rank holds. */
+static void weigh(const rf_adapter *adapter, double *weighted)
+{
+    const int64_t r = adapter->options->r, n = adapter->shape.cols;
+    const rf_real *a = adapter->value[TENSOR_A], *da = adapter->gradient[TENSOR_A];
+    const rf_real *b = adapter->value[TENSOR_B], *db = adapter->gradient[TENSOR_B];
+    if (adapter->shape.split == RF_ROWS) {
+        for (int64_t k = 0; k < r; k++) weighted[k] = rf_dot_wide(a + k * n, da + k * n, n);
+        return;
+    }
+    for (int64_t k = 0; k < r; k++) weighted[k] = 0;
+    for (int64_t i = 0; i < adapter->shape.rows; i++)
+        for (int64_t k = 0; k < r; k++) weighted[k] += (double)b[i * r + k] * (double)db[i * r + k];
+    for (int64_t k = 0; k < r; k++) weighted[k] *= adapter->derived_wide[k];
 }
 
 static void beam_finish(rf_adapter *adapter)
 {
-    const int64_t r = adapter->options->r;
+    const int64_t r = adapter->options->r, rows = rows_of_b(adapter);
     const double tau = adapter->options->temperature;
     const double *sigma = adapter->derived_wide;
-    double *u = adapter->derived_wide + r, mean = 0;
-    rf_real *dgate = adapter->gradient[TENSOR_OWN];
-    diagonal_unfold(adapter, adapter->derived, u);
-    for (int64_t k = 0; k < r; k++) mean += sigma[k] * u[k];
-    mean /= (double)r;
-    for (int64_t k = 0; k < r; k++) dgate[k] = (rf_real)(sigma[k] / tau * (u[k] - mean));
+    double *weighted = adapter->derived_wide + r, mean = 0;
+    rf_real *dgate = adapter->gradient[TENSOR_OWN], *db = adapter->gradient[TENSOR_B];
+    weigh(adapter, weighted);
+    for (int64_t k = 0; k < r; k++) mean += weighted[k] / (double)r;
+    for (int64_t k = 0; k < r; k++) dgate[k] = (rf_real)((weighted[k] - sigma[k] * mean) / tau);
+    if (adapter->options->is_ungated) return;
+    for (int64_t i = 0; i < rows; i++)
+        for (int64_t k = 0; k < r; k++) db[i * r + k] *= adapter->derived[k];
 }
 
 const rf_adapter_kind rf_adapter_beamlora = {

@@ -78,5 +78,6 @@ rf_adapter_options rf_adapter_options_read(const rf_config *config)
                                 .lr_ratio = rf_config_has_method(config, "loraplus")
                                                 ? rf_config_number(config, "loraplus.ratio")
                                                 : 1,
-                                .temperature = temperature(config)};
+                                .temperature = temperature(config),
+                                .is_ungated = rf_config_has_method(config, "reflora")};
 }

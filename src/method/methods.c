@@ -39,6 +39,13 @@ void rf_methods_start(rf_methods *methods)
         if (methods->hooks[i]->start) methods->hooks[i]->start(methods->self[i]);
 }
 
+void rf_methods_gradient(rf_methods *methods, rf_real *gradient)
+{
+    for (int i = 0; i < methods->count; i++)
+        if (methods->hooks[i]->after_gradient)
+            methods->hooks[i]->after_gradient(methods->self[i], gradient);
+}
+
 void rf_methods_update(rf_methods *methods, const rf_method_step *step, rf_real *gradient)
 {
     const rf_method_context *context = methods->context;

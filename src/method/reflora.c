@@ -1,5 +1,11 @@
-/* RefLoRA: gradients are refactored just before the update; factors and moments stay as they are.
- * Zhang, Li, Giannakis, NeurIPS 2025, arXiv:2505.18877. */
+/*
+ * RefLoRA: gradients are refactored just before the update; factors and moments stay as they are.
+ * Zhang, Li, Giannakis, NeurIPS 2025, arXiv:2505.18877.
+ *
+ * With gates D = diag(sigma) between the factors, S is that of A and B D, dA <- S^-1 dA and
+ * dB <- (s G A^T) S D. The adapter leaves dB without its gate (rf_adapter_options.is_ungated), so
+ * that D is never inverted; it is put on here, before the norm is taken.
+ */
 #include "refract/method/reflora.h"
 
 #include <float.h>
@@ -9,6 +15,7 @@
 #include "factors.h"
 #include "hooks.h"
 #include "reflora_keys.h"
+#include "refract/adapter/gate.h"
 #include "refract/linalg/dense.h"
 #include "refract/method/shares.h"
 
@@ -22,6 +29,13 @@ typedef struct reflora {
     rf_shares shares;
     rf_workspace workspace;
     reflora_record record;
+    int has_gates;
+    double temperature; /* of gates */
+    int64_t *rank_at;   /* [modules] first of a module's ranks; owned */
+    int64_t *b_at;      /* [modules] its B in `ungated`; owned, behind rank_at */
+    int64_t ranks, b_items;
+    double *sigma;    /* [ranks] */
+    rf_real *ungated; /* gradients of B without their gates */
 } reflora;
 
 static int64_t measured_items(int64_t r)
@@ -41,6 +55,26 @@ static int64_t work_items(const reflora *self)
     return 4 * r * r + (factor > solve ? factor : solve);
 }
 
+/* Places of the modules' scores and of their gradients without gates. */
+static rf_status place_gates(reflora *self)
+{
+    const rf_modules *modules = self->context.modules;
+    const size_t count = (size_t)modules->count;
+    self->rank_at = calloc(2 * count + 1, sizeof *self->rank_at);
+    if (!self->rank_at) return rf_fail(RF_RESOURCES, "no memory for reflora");
+    self->b_at = self->rank_at + count;
+    for (int64_t m = 0; m < modules->count; m++) {
+        const rf_module *module = &modules->item[m];
+        if (module->gate < 0) continue;
+        self->has_gates = 1;
+        self->rank_at[m] = self->ranks;
+        self->b_at[m] = self->b_items;
+        self->ranks += module->r;
+        self->b_items += self->context.params->row[module->b].items;
+    }
+    return RF_OK;
+}
+
 static rf_status create(void **out, const rf_method_context *context)
 {
     reflora *self = calloc(1, sizeof *self);
@@ -53,7 +87,9 @@ static rf_status create(void **out, const rf_method_context *context)
         .skip = strcmp(rf_config_string(c, "reflora.singular"), "skip") == 0,
         .max_condition = rf_config_number(c, "reflora.max_condition"),
         .epsilon = sizeof(rf_real) == sizeof(double) ? DBL_EPSILON : FLT_EPSILON};
+    self->temperature = rf_adapter_options_read(c).temperature;
     RF_TRY(reflora_clock_read(&self->clock, context));
+    RF_TRY(place_gates(self));
     return rf_shares_create(&self->shares, context->grid, context->modules, measured_items,
                             result_items);
 }
@@ -62,6 +98,7 @@ static void destroy(void *opaque)
 {
     reflora *self = opaque;
     rf_shares_destroy(&self->shares);
+    free(self->rank_at);
     free(self);
 }
 
@@ -71,11 +108,45 @@ static void layout(void *opaque, rf_arena *run, rf_arena *scratch)
     rf_shares_layout(&self->shares, scratch);
     wide_workspace_layout(&self->workspace, scratch, self->context.threads, work_items(self));
     reflora_record_layout(&self->record, run, self->context.modules->count);
+    self->sigma = RF_TAKE(scratch, double, self->ranks);
+    self->ungated = RF_TAKE(scratch, rf_real, self->b_items);
 }
 
 static const rf_param *row_of(const reflora *self, int64_t row)
 {
     return &self->context.params->row[row];
+}
+
+/* Keeps the gradient of B of module m without its gate, and puts the gate on. */
+static void gate_gradient(const reflora *self, int64_t m, rf_real *gradient)
+{
+    const rf_module *module = &self->context.modules->item[m];
+    const rf_param *b = row_of(self, module->b), *gate = row_of(self, module->gate);
+    double *sigma = self->sigma + self->rank_at[m];
+    rf_real *db = gradient + b->offset;
+    rf_gate_scores(sigma, gate->data, module->r, self->temperature);
+    memcpy(self->ungated + self->b_at[m], db, (size_t)b->items * sizeof *db);
+    for (int64_t i = 0; i < b->items; i++) db[i] *= (rf_real)sigma[i % module->r];
+}
+
+static void after_gradient(void *opaque, rf_real *gradient)
+{
+    reflora *self = opaque;
+    if (!self->has_gates) return;
+#pragma omp parallel for schedule(dynamic)
+    for (int64_t m = 0; m < self->context.modules->count; m++)
+        if (self->context.modules->item[m].gate >= 0) gate_gradient(self, m, gradient);
+}
+
+/* Column j of a [r, r] times sigma[j]; with rows, also row i times sigma[i]. */
+static void put_gates(const reflora *self, int64_t m, double *a, int rows)
+{
+    const rf_module *module = &self->context.modules->item[m];
+    const int64_t r = module->r;
+    const double *sigma = self->sigma + self->rank_at[m];
+    if (module->gate < 0) return;
+    for (int64_t i = 0; i < r; i++)
+        for (int64_t j = 0; j < r; j++) a[i * r + j] *= rows ? sigma[i] * sigma[j] : sigma[j];
 }
 
 /* This rank's part of the Gram matrices of module m. */
@@ -101,6 +172,7 @@ static void solve(const reflora *self, int64_t m)
     double *s = y + r * r, *s_inverse = s + r * r;
     rf_triangle_unpack(x, total, r);
     rf_triangle_unpack(y, total + items, r);
+    put_gates(self, m, y, 1);
     const rf_refactoring done =
         rf_reflora_refactor(s, s_inverse, x, y, r, &self->options, s_inverse + r * r);
     rf_triangle_pack(result, s, r);
@@ -112,7 +184,7 @@ static void solve(const reflora *self, int64_t m)
     notes[IS_APPLIED] = done.is_applied;
 }
 
-/* dA <- S^-1 dA, dB <- dB S; the module's row of the record. */
+/* dA <- S^-1 dA, dB <- dB S, or s G A^T S D; the module's row of the record. */
 static void apply(reflora *self, int64_t m, rf_real *gradient)
 {
     const rf_module *module = &self->context.modules->item[m];
@@ -126,6 +198,10 @@ static void apply(reflora *self, int64_t m, rf_real *gradient)
     rf_triangle_unpack(s, result + items, r);
     factor_multiply(gradient + a->offset, a, self->context.grid, RF_FACTOR_A, s, work);
     rf_triangle_unpack(s, result, r);
+    put_gates(self, m, s, 0);
+    if (module->gate >= 0)
+        memcpy(gradient + b->offset, self->ungated + self->b_at[m],
+               (size_t)b->items * sizeof *gradient);
     factor_multiply(gradient + b->offset, b, self->context.grid, RF_FACTOR_B, s, work);
 }
 
@@ -170,6 +246,7 @@ static void summarise(const void *opaque, rf_log *log)
 const rf_method_hooks reflora_hooks = {.create = create,
                                        .destroy = destroy,
                                        .layout = layout,
+                                       .after_gradient = after_gradient,
                                        .before_update = before_update,
                                        .fields = fields,
                                        .report = report,

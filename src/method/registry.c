@@ -11,7 +11,7 @@
 static const rf_method_entry methods[] = {
     {"beamlora", "Gu et al. 2025, ACL 2025 long 582",
      "lora with gates between A and B; weak ranks give way to versions of strong ones", "lora beam",
-     "lora rslora", &beamlora_hooks},
+     "lora reflora rslora", &beamlora_hooks},
     {"dora", "Liu et al. 2024, arXiv:2402.09353",
      "lora whose sum W + (alpha / r) B A has its row norms trained as magnitudes", "lora",
      "loraplus pissa rslora", NULL},

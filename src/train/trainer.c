@@ -106,6 +106,7 @@ rf_status rf_trainer_gradient(rf_trainer *t, rf_step_report *report, rf_real **g
     *gradient = t->tree.data[0];
     rf_collect_sum(&t->collector, *gradient, t->tree.data, t->decoder->params.trained_items,
                    batch->micro_count, NULL, t->scratch);
+    rf_methods_gradient(&t->methods, *gradient);
     report->grad_norm = rf_gradient_norm(t->grid, &t->decoder->params, *gradient, &t->norm_parts);
     const double end = rf_clock_seconds();
     report->phase[RF_STEP_GRADIENTS] = reduce - start;

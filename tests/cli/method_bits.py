@@ -2,7 +2,7 @@
 import unittest
 
 import files
-from layouts import FOUR, LayoutTest
+from layouts import FOUR, GRID, LayoutTest
 from support import needs_h5py
 
 
@@ -12,14 +12,14 @@ class MethodBits(LayoutTest):
         super().setUp()
         self.train(self.full("base"), (1, 1, 1))
 
-    def check(self, method, **sections):
-        """Runs of a method on four layouts, straight on and resumed; returns one run's telemetry."""
+    def check(self, method, layouts=FOUR, **sections):
+        """Runs of a method on these layouts, straight on and resumed; returns one run's telemetry."""
         def make(output):
             return self.write_input(
                 f"{output}.yaml", output=output, method=method, model={"path": "base/model"},
                 lora={"r": 4, "alpha": 8, "dropout": 0.1, "rank_pattern": {"down_proj": 6}},
                 **self.keys(**sections))
-        self.run_and_resume(make, "adapter/adapter_model.safetensors", FOUR)
+        self.run_and_resume(make, "adapter/adapter_model.safetensors", layouts)
         return files.read_sets(self.folder / "run-1-1-1" / "run.h5")
 
     def test_reflora__with_singular_modules__is_the_same(self):
@@ -48,6 +48,15 @@ class MethodBits(LayoutTest):
             return self.write_input(f"{output}.yaml", output=output, method="rslora", model={"path": "base/model"},
                                     lora={"r": 4, "alpha": 8, "init": "random"}, **self.keys())
         self.run_and_resume(make, "adapter/adapter_model.safetensors", FOUR[1:3])
+
+    def test_beamlora_with_reflora__on_every_layout__is_the_same(self):
+        self.steps, self.every = 8, 3  # the snapshot for the event of step 4 is taken at step 3
+        run = self.check("beamlora+reflora+rslora", GRID, reflora={"warmup": 1, "max_condition": 30},
+                         beam={"interval": 4, "keep": 0.6, "end": 12, "temperature": 0.05})
+        self.assertEqual(list(run["beam/events/step"]), [4])
+        self.assertEqual(list(run["reflora/step"]), list(range(2, 9)))
+        fallback = run["reflora/fallback"][1:]
+        self.assertTrue(0 < fallback.sum() < fallback.size, run["reflora/condition"])
 
 
 if __name__ == "__main__":

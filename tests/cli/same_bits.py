@@ -4,14 +4,10 @@ tensor-parallel ranks and threads, straight on or stopped half-way and resumed o
 The slices of down_proj and o_proj are 608 and 640 columns wide: products' kernels change with the layout of
 their operands from about K = 576 on.
 """
-import itertools
 import unittest
 
-from layouts import FOUR, LayoutTest
+from layouts import FOUR, GRID, LayoutTest
 from support import needs_h5py
-
-LAYOUTS = [(ranks, tp) for ranks in (1, 2, 3, 4) for tp in (1, 2, 4) if ranks % tp == 0]
-GRID = [(ranks, tp, threads) for (ranks, tp), threads in itertools.product(LAYOUTS, (1, 2))]
 
 
 @needs_h5py

@@ -388,6 +388,51 @@ static void trajectory__of_stored_runs__is_followed(void **state)
     reference_close(&data);
 }
 
+/* One refactoring of a gated module; gradients of B come without the gate. */
+static void compose_stored(const reference *data, const json_t *json)
+{
+    const char *name = json_string_value(json_object_get(json, "name"));
+    const double limit = is_double ? 1e-10 : 1e-5;
+    bench_module module = {(int64_t)json_at(json, "r"), 0, 0, json_at(json, "s")};
+    int64_t items = 0;
+    free(reference_load(data, &items, "%s.A", name));
+    module.d_in = items / module.r;
+    free(reference_load(data, &items, "%s.B", name));
+    module.d_out = items / module.r;
+    const bench_options options = {
+        .yaml = "{method: beamlora+reflora, reflora: {warmup: 1}, beam: {temperature: 0.05}}",
+        .comm = MPI_COMM_SELF,
+        .steps = 10,
+        .modules = &module,
+        .count = 1,
+        .gates = 1};
+    const rf_method_step step = {.number = 2, .scale = 1};
+    bench b;
+    assert_ok(bench_open(&b, &options));
+    for (const char *t = "ABg"; *t; t++)
+        bench_load(&b, BENCH_VALUE, 0, *t, data, "%s.%c", name, *t);
+    bench_load(&b, BENCH_GRADIENT, 0, 'A', data, "%s.plain.dA", name);
+    bench_load(&b, BENCH_GRADIENT, 0, 'B', data, "%s.before_gate.dB", name);
+    rf_methods_gradient(&b.methods, b.gradient);
+    assert_true(bench_error(&b, BENCH_GRADIENT, 0, 'B', data, "%s.plain.dB", name) < limit);
+    rf_methods_update(&b.methods, &step, b.gradient);
+    assert_true(bench_error(&b, BENCH_GRADIENT, 0, 'A', data, "%s.used.dA", name) < limit);
+    assert_true(bench_error(&b, BENCH_GRADIENT, 0, 'B', data, "%s.used.dB", name) < limit);
+    bench_close(&b);
+}
+
+static void gated_modules__are_refactored_with_their_gates(void **state)
+{
+    (void)state;
+    skip_without("reference/methods/reflora_beamlora_combined.safetensors");
+    reference data = reference_open("reflora_beamlora_combined");
+    const json_t *cases = json_object_get(data.json, "cases");
+    for (size_t i = 0; i < json_array_size(cases); i++)
+        compose_stored(&data, json_array_get(cases, i));
+    assert_int_equal(json_array_size(cases), 3);
+    reference_close(&data);
+}
+
 /* w steps of plain LoRA, then every k-th step is refactored. */
 static void clock__first_refactored_step__follows_the_warm_up(void **state)
 {
@@ -443,6 +488,7 @@ static const struct CMUnitTest reflora[] = {
     cmocka_unit_test(toy_factorisation__converges_where_descent_diverges),
     cmocka_unit_test(rescaling__of_stored_states__balances_norms_and_moments),
     cmocka_unit_test(trajectory__of_stored_runs__is_followed),
+    cmocka_unit_test(gated_modules__are_refactored_with_their_gates),
     cmocka_unit_test(clock__first_refactored_step__follows_the_warm_up),
     cmocka_unit_test(keys__without_warm_up_or_start_values__are_refused),
 };

@@ -29,8 +29,8 @@ typedef struct rf_lowrank {
     const rf_real *b; /**< B [d_out, r]: rows cut like the output of a column-parallel layer */
     rf_real *da, *db; /**< gradients of a and b, same shapes; written, not added to */
     /**
-     * [r] the diagonal between B and A, NULL = ones. It has been multiplied into whichever of a and
-     * b is replicated (that array is then not the trained tensor), so the kernels pass it over.
+     * [r] the diagonal between B and A, NULL = ones. It has been multiplied into a or b (that array
+     * is then not the trained tensor), so the kernels pass it over.
      */
     const rf_real *mid;
     const rf_real *out_scale; /**< [d_out], cut like B's rows; NULL = ones */
@@ -56,6 +56,8 @@ typedef struct rf_adapter_options {
     rf_adapter_init init;
     double temperature; /**< of gates */
     double lr_ratio;    /**< learning rate of B and magnitudes over that of A; 0 = 1 */
+    int is_ungated;     /**< 1: gradients of B are left without the gate, s G A^T, for a method that
+                             refactors them and then puts it on */
 } rf_adapter_options;
 
 /** The keys of a configuration that adapters read; r and alpha are those without a pattern. Local.

@@ -1,7 +1,7 @@
 /**
  * What a method does between backward and the next step, and the list of those a run has chosen.
  *
- * Order within a step: gradients, clip, refactoring of gradients (before_update), update (update,
+ * Order within a step: gradients (after_gradient), clip, refactoring of gradients (before_update), update (update,
  * or AdamW), rescaling and snapshot (after_update), event, telemetry, checkpoint. Several methods
  * act one after another in the registry's order. Whatever they do, every rank does it from the same
  * bits, and the bits do not depend on the layout.
@@ -80,6 +80,8 @@ typedef struct rf_method_hooks {
     void (*layout)(void *self, rf_arena *run, rf_arena *scratch);
     /** Once, when a run begins, with the initial values in place. Collective over world. */
     void (*start)(void *self);
+    /** Makes the summed gradient [trained_items] what its norm is taken of. Local. */
+    void (*after_gradient)(void *self, rf_real *gradient);
     /** Refactors the gradient [trained_items], not yet scaled by step->scale. Collective. */
     void (*before_update)(void *self, const rf_method_step *step, rf_real *gradient);
     /** Updates tensors in AdamW's place and sets done[row] of the table. Collective. */
@@ -118,6 +120,8 @@ void rf_methods_layout(rf_methods *methods, rf_arena *run, rf_arena *scratch);
 
 /** Before the first step of a run, not after a resume. Collective over world. */
 void rf_methods_start(rf_methods *methods);
+/** Once the gradient is summed over all ranks, before its norm. Local. */
+void rf_methods_gradient(rf_methods *methods, rf_real *gradient);
 /**
  * Refactoring, update of every trained tensor, rescaling and snapshot of one step; the gradient's
  * content is lost. Collective over world.

@@ -2,6 +2,7 @@
 
 #include <signal.h>
 #include <stddef.h>
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
@@ -80,6 +81,19 @@ int rf_duration_parse(const char *text, double *seconds)
     if (s < 0 || s > 59) return 0;
     *seconds = 3600.0 * h + 60.0 * m + s;
     return *seconds > 0;
+}
+
+double rf_stop_watch_job(rf_stop_watch *watch)
+{
+    const char *text = getenv("SLURM_JOB_END_TIME");
+    char *end = NULL;
+    const long long job_end = text ? strtoll(text, &end, 10) : 0;
+    const double left = (double)(job_end - (long long)time(NULL));
+    if (job_end <= 0 || *end || left <= 0) return 0;
+    double limit = rf_clock_seconds() - watch->start + left - RF_JOB_MARGIN;
+    if (limit < 1e-3) limit = 1e-3; /* 0 would be no limit */
+    if (watch->limit <= 0 || limit < watch->limit) watch->limit = limit;
+    return left;
 }
 
 rf_stop_reason rf_stop_local(const rf_stop_watch *watch)

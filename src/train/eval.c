@@ -121,10 +121,11 @@ static rf_status evaluate(const source *from, rf_session *s, const rf_samples *s
 static rf_status run(rf_config *config, const rf_environment *env, source *from, rf_session *s,
                      rf_samples **samples, rf_evaluator *evaluator)
 {
-    const rf_stop_watch watch = {.start = env->start};
+    rf_stop_watch watch = {.start = env->start};
     rf_grid grid; /* any grid will do to look at a checkpoint */
     RF_TRY_ALL(env->world, check_task(config));
     rf_stop_install();
+    rf_stop_watch_job(&watch);
     RF_TRY(rf_grid_create(&grid, env->world, 1, (int)rf_config_int(config, "parallel.slices")));
     rf_status status = find_source(from, config, &grid, env->log);
     if (status == RF_OK && from->checkpoint)

@@ -22,6 +22,17 @@ static rf_status open_all(rf_run *run)
     return rf_agree(run->comm, attach_log(run));
 }
 
+/* The nearer of train.max_time and the end of the batch job. */
+static void watch_time(rf_run *run)
+{
+    const char *limit = rf_config_string(run->config, "train.max_time");
+    RF_ASSERT(!limit || rf_duration_parse(limit, &run->watch.limit), "train.max_time '%s'", limit);
+    const long left = (long)rf_stop_watch_job(&run->watch);
+    if (left > 0)
+        rf_log_info(run->log, "the batch job ends in %ld:%02ld:%02ld", left / 3600, left / 60 % 60,
+                    left % 60);
+}
+
 rf_status rf_run_open(rf_run *run, MPI_Comm comm, rf_config *config, rf_log *log, double start)
 {
     *run = (rf_run){.comm = comm, .config = config, .log = log, .watch = {.start = start}};
@@ -31,8 +42,7 @@ rf_status rf_run_open(rf_run *run, MPI_Comm comm, rf_config *config, rf_log *log
         rf_run_close(run);
         return status;
     }
-    const char *limit = rf_config_string(config, "train.max_time");
-    RF_ASSERT(!limit || rf_duration_parse(limit, &run->watch.limit), "train.max_time '%s'", limit);
+    watch_time(run);
     run->watch.stop_file = rf_run_folder_stop_file(run->folder);
     return RF_OK;
 }

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "refract/train/run.h"
@@ -77,6 +78,25 @@ static void run__stops_for_its_limit_and_for_signals(void **state)
     rf_config_destroy(&config);
 }
 
+static void run__stops_before_its_job_ends_on_one_ranks_word(void **state)
+{
+    (void)state;
+    char output[512], end[32];
+    rf_config *config = configure("max_time: '01:00:00'", output);
+    rf_run run = {0};
+    rf_log log;
+    snprintf(end, sizeof end, "%lld", (long long)time(NULL) + 60);
+    if (rf_test_rank() == 0) setenv("SLURM_JOB_END_TIME", end, 1);
+    assert_all(open_run(&run, config, &log) == RF_OK);
+    assert_all(file_has(output, "run.log", "the batch job ends in 0:0"));
+    assert_all(rf_run_should_stop(&run) == RF_STOP_NONE);
+    run.watch.reserve = 60;
+    assert_all(rf_run_should_stop(&run) == RF_STOP_TIME);
+    unsetenv("SLURM_JOB_END_TIME");
+    rf_run_close(&run);
+    rf_config_destroy(&config);
+}
+
 static void run__in_a_folder_in_use_or_without_one__fails_everywhere(void **state)
 {
     (void)state;
@@ -115,6 +135,7 @@ static void config_that_cannot_be_written__fails_everywhere(void **state)
 static const struct CMUnitTest run_tests[] = {
     cmocka_unit_test(run__writes_config_and_log),
     cmocka_unit_test(run__stops_for_its_limit_and_for_signals),
+    cmocka_unit_test(run__stops_before_its_job_ends_on_one_ranks_word),
     cmocka_unit_test(run__in_a_folder_in_use_or_without_one__fails_everywhere),
     cmocka_unit_test(config_that_cannot_be_written__fails_everywhere),
 };

@@ -37,11 +37,21 @@ int rf_duration_parse(const char *text, double *seconds);
 /** What a run watches besides signals. */
 typedef struct rf_stop_watch {
     double start;   /**< rf_clock_seconds() when the program began */
-    double limit;   /**< train.max_time in seconds after start; 0 = none */
+    double limit;   /**< seconds after start: train.max_time, or the batch job's end; 0 = none */
     double reserve; /**< seconds one more step and the last save need; kept up to date */
     const char
         *stop_file; /**< OUTPUT/STOP, looked for by the rank that has it; else NULL; borrowed */
 } rf_stop_watch;
+
+/**
+ * Lowers the limit to the end of the batch job where the environment tells it (SLURM_JOB_END_TIME,
+ * in seconds of the epoch), less RF_JOB_MARGIN seconds in which the job's script can requeue it.
+ * Returns the seconds left by now; 0 and no change where that is not told or has passed, as in a
+ * shell that outlived its job. Local.
+ */
+double rf_stop_watch_job(rf_stop_watch *watch);
+
+enum { RF_JOB_MARGIN = 15 };
 
 /** This rank's own reason to stop, the largest that holds. Local. */
 rf_stop_reason rf_stop_local(const rf_stop_watch *watch);

@@ -24,9 +24,9 @@ typedef struct rf_run {
 
 /**
  * Takes the folder `output`, lets the log write OUTPUT/run.log, catches signals from now on and
- * starts to watch train.max_time, counted from `start` (rf_clock_seconds() when the program began).
- * The configuration has been checked. Collective over comm; RF_USAGE without `output`, and as
- * rf_run_folder_open.
+ * starts to watch train.max_time, counted from `start` (rf_clock_seconds() when the program began),
+ * and the end of the SLURM job (rf_stop_watch_job), whichever comes first. The configuration has
+ * been checked. Collective over comm; RF_USAGE without `output`, and as rf_run_folder_open.
  */
 rf_status rf_run_open(rf_run *run, MPI_Comm comm, rf_config *config, rf_log *log, double start);
 

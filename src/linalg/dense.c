@@ -30,6 +30,16 @@ int rf_dense_cholesky(double *a, int64_t n)
     return info;
 }
 
+int rf_dense_inverse(double *a, int64_t n)
+{
+    int info = (int)LAPACKE_dpotrf_work(LAPACK_COL_MAJOR, 'L', (lapack_int)n, a, (lapack_int)n);
+    if (info == 0)
+        info = (int)LAPACKE_dpotri_work(LAPACK_COL_MAJOR, 'L', (lapack_int)n, a, (lapack_int)n);
+    for (int64_t i = 0; i < n; i++)
+        for (int64_t j = 0; j < i; j++) a[i * n + j] = a[j * n + i];
+    return info;
+}
+
 int rf_dense_svd(double *u, double *sigma, double *vt, double *a, int64_t n, double *work)
 {
     const int64_t reals = least_work(n) + 32 * n;

@@ -40,6 +40,9 @@ class MethodBits(LayoutTest):
         self.assertTrue((run["beam/events/pruned"] > 0).all(), run["beam/events/pruned"])
         self.assertEqual(len(run["beam/pairs/step"]), run["beam/events/pruned"].sum())
 
+    def test_preclora__is_the_same(self):
+        self.check("preclora", preclora={"damping": 1e-3})
+
     def test_dora_on_principal_factors__is_the_same(self):
         self.check("dora+pissa+loraplus")
 

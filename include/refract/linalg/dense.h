@@ -22,6 +22,9 @@ int rf_dense_eigen(double *values, double *a, int64_t n, int with_vectors, doubl
  * positive definite. Local. */
 int rf_dense_cholesky(double *a, int64_t n);
 
+/** a <- a^-1 of a symmetric positive definite a. Returns 0, or not 0 where it is not. Local. */
+int rf_dense_inverse(double *a, int64_t n);
+
 /** a = u diag(sigma) vt, sigma descending; a is lost. Returns 0, or not 0 where it did not
  * converge. Local. */
 int rf_dense_svd(double *u, double *sigma, double *vt, double *a, int64_t n, double *work);

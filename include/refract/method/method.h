@@ -1,10 +1,10 @@
 /**
  * What a method does between backward and the next step, and the list of those a run has chosen.
  *
- * Order within a step: gradients (after_gradient), clip, refactoring of gradients (before_update), update (update,
- * or AdamW), rescaling and snapshot (after_update), event, telemetry, checkpoint. Several methods
- * act one after another in the registry's order. Whatever they do, every rank does it from the same
- * bits, and the bits do not depend on the layout.
+ * Order within a step: gradients (after_gradient), clip, refactoring of gradients (before_update),
+ * update (update, or AdamW), rescaling and snapshot (after_update), event, telemetry, checkpoint.
+ * Several methods act one after another in the registry's order. Whatever they do, every rank does
+ * it from the same bits, and the bits do not depend on the layout.
  */
 #ifndef RF_METHOD_METHOD_H
 #define RF_METHOD_METHOD_H
@@ -85,8 +85,7 @@ typedef struct rf_method_hooks {
     /** Refactors the gradient [trained_items], not yet scaled by step->scale. Collective. */
     void (*before_update)(void *self, const rf_method_step *step, rf_real *gradient);
     /** Updates tensors in AdamW's place and sets done[row] of the table. Collective. */
-    void (*update)(void *self, const rf_method_step *step, const rf_real *gradient,
-                   unsigned char *done);
+    void (*update)(void *self, const rf_method_step *step, rf_real *gradient, unsigned char *done);
     /** After the update. Collective over world. */
     void (*after_update)(void *self, const rf_method_step *step);
     /** After `after_update` and the measuring of ranks. Collective over world. */

@@ -107,6 +107,7 @@ static void fill_weights(bench_model *m)
         if (params->row[i].init.kind == RF_INIT_NORMAL || params->row[i].init.kind == RF_INIT_ZERO)
             params->row[i].init = (rf_init){RF_INIT_UNIFORM, 0.05};
     rf_params_init(params, &m->grid, 1, 1, 1);
+    rf_decoder_start_adapters(m->decoder, 1);
 }
 
 rf_status bench_model_create(bench_model **model, const bench_options *options)
@@ -169,6 +170,7 @@ static void sum_gradients(bench_model *m)
     const int64_t first = rf_part_begin(leaves, m->grid.dp_rank, m->grid.dp_size);
     const int64_t end = rf_part_begin(leaves, m->grid.dp_rank + 1, m->grid.dp_size);
     const rf_real scale = (rf_real)(1.0 / (double)(leaves * (m->options.tokens - 1)));
+    rf_decoder_prepare(m->decoder);
     rf_tree_start(&m->tree, leaves, first);
     for (int64_t i = first; i < end; i++) {
         rf_head_result result = {0};

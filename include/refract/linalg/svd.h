@@ -9,8 +9,9 @@
 /**
  * The r leading terms of a [rows, cols] = U diag(sigma) V^T, r <= min(rows, cols): u [rows, r],
  * sigma [r] descending, vt [r, cols]; a is lost. Signs are settled: the entry of largest magnitude
- * of each column of u is positive. One single-threaded dgesdd, so the same bits on every rank of
- * one kind. Local; RF_RESOURCES, RF_NONFINITE where it does not converge.
+ * of each column of u is positive. One dgesdd; within a parallel region it is of one
+ * thread, and then the same bits wherever it is made. Local; RF_RESOURCES, RF_NONFINITE where it
+ * does not converge.
  */
 rf_status rf_svd_leading(double *u, double *sigma, double *vt, double *a, int64_t rows,
                          int64_t cols, int64_t r);

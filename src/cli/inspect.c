@@ -23,7 +23,7 @@ static const rf_cli_usage usage = {
     .arguments = "FILE",
     .text =
         "Prints what a file holds: a checkpoint, telemetry (run.h5, also while the job runs), a "
-        "token store, or safetensors (file, index or folder).",
+        "token store, safetensors (file, index or folder) or a GGUF model.",
     .least = 1,
     .most = 1,
     .options = options,

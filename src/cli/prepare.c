@@ -4,6 +4,7 @@
 
 #include "cli_internal.h"
 #include "refract/data/prepare.h"
+#include "refract/io/model_files.h"
 
 static const struct argp_option options[] = {
     {"show", 'n', "N", 0, "print the first N samples, what is given and what is learnt", 0},
@@ -46,7 +47,7 @@ rf_status rf_cli_prepare(rf_cli *cli, int argc, char **argv)
     rf_config *config = NULL;
     rf_tokenizer *tokenizer = NULL;
     RF_TRY(rf_cli_load_config(cli, &arguments, &config));
-    rf_status status = rf_data_tokenizer(&tokenizer, cli->world, config);
+    rf_status status = rf_data_tokenizer(&tokenizer, cli->world, config, rf_model_files_tokenizer);
     if (status == RF_OK) status = rf_prepare_run(cli->world, config, tokenizer, show, &cli->log);
     rf_tokenizer_destroy(&tokenizer);
     rf_config_destroy(&config);

@@ -32,23 +32,25 @@ int rf_data_needs_tokenizer(const rf_config *config, const char *key)
     return stores < count && strcmp(word(config, "data.format"), "tokens") != 0;
 }
 
-static rf_status load_tokenizer(rf_tokenizer **tokenizer, const rf_config *config, int needed)
+static rf_status load_tokenizer(rf_tokenizer **tokenizer, const rf_config *config, int needed,
+                                rf_tokenizer_loader *load)
 {
     const char *path = rf_config_is_auto(config, "model.tokenizer")
                            ? rf_config_string(config, "model.path")
                            : rf_config_string(config, "model.tokenizer");
     if (!path && needed)
         return rf_fail(RF_USAGE, "no tokenizer (model.path). Set model.path or model.tokenizer");
-    return path ? rf_tokenizer_load(tokenizer, path) : RF_OK;
+    return path ? load(tokenizer, path) : RF_OK;
 }
 
-rf_status rf_data_tokenizer(rf_tokenizer **tokenizer, MPI_Comm comm, const rf_config *config)
+rf_status rf_data_tokenizer(rf_tokenizer **tokenizer, MPI_Comm comm, const rf_config *config,
+                            rf_tokenizer_loader *load)
 {
     *tokenizer = NULL;
     const int named = !rf_config_is_auto(config, "model.tokenizer");
     const int needed = named || rf_data_needs_tokenizer(config, "data.train") ||
                        rf_data_needs_tokenizer(config, "data.eval");
-    const rf_status status = rf_agree(comm, load_tokenizer(tokenizer, config, needed));
+    const rf_status status = rf_agree(comm, load_tokenizer(tokenizer, config, needed, load));
     if (status == RF_OK) return RF_OK;
     rf_tokenizer_destroy(tokenizer);
     return needed ? status : RF_OK;

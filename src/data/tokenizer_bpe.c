@@ -10,6 +10,12 @@ static rf_status no_memory(const rf_bpe_source *source)
     return rf_fail(RF_RESOURCES, "not enough memory for the vocabulary (%s)", source->name);
 }
 
+/* Bytes of it that a message shows: what is borrowed has no NUL behind it. */
+static int shown(rf_bytes text)
+{
+    return (int)(text.length < 256 ? text.length : 256);
+}
+
 /* A power of two, at least twice `count`: open addressing stays short. */
 static uint64_t slots_for(int64_t count)
 {
@@ -25,9 +31,9 @@ static rf_status check_ids(const rf_bpe_source *source, int64_t *size, size_t *b
     for (int64_t i = 0; i < source->piece_count; i++) {
         const rf_bpe_piece *piece = &source->pieces[i];
         if (piece->id < 0 || piece->id >= RF_BPE_MOST_IDS)
-            return rf_fail(RF_INPUT,
-                           "piece '%s' has the id %d, outside 0 ... %d (%s). The file is damaged",
-                           piece->text.at, piece->id, RF_BPE_MOST_IDS - 1, source->name);
+            return rf_fail(
+                RF_INPUT, "piece '%.*s' has the id %d, outside 0 ... %d (%s). The file is damaged",
+                shown(piece->text), piece->text.at, piece->id, RF_BPE_MOST_IDS - 1, source->name);
         if (piece->id >= *size) *size = (int64_t)piece->id + 1;
         *bytes += piece->text.length + 1;
     }
@@ -38,8 +44,9 @@ static rf_status store_piece(rf_bpe *bpe, const rf_bpe_source *source, const rf_
                              size_t *used)
 {
     if (bpe->pieces[piece->id].at)
-        return rf_fail(RF_INPUT, "id %d belongs to '%s' and to '%s' (%s). An id has one piece",
-                       piece->id, bpe->pieces[piece->id].at, piece->text.at, source->name);
+        return rf_fail(RF_INPUT, "id %d belongs to '%s' and to '%.*s' (%s). An id has one piece",
+                       piece->id, bpe->pieces[piece->id].at, shown(piece->text), piece->text.at,
+                       source->name);
     char *copy = bpe->text + *used;
     memcpy(copy, piece->text.at, piece->text.length);
     copy[piece->text.length] = '\0';
@@ -77,9 +84,9 @@ static rf_status id_of_part(const rf_bpe *bpe, const rf_bpe_source *source, int6
     *id = rf_bpe_id(bpe, part.at, part.length);
     if (*id >= 0) return RF_OK;
     return rf_fail(RF_INPUT,
-                   "merge %lld needs the piece '%s', which has no id (%s). Merges and vocabulary "
+                   "merge %lld needs the piece '%.*s', which has no id (%s). Merges and vocabulary "
                    "must come from the same tokeniser",
-                   (long long)merge, part.at, source->name);
+                   (long long)merge, shown(part), part.at, source->name);
 }
 
 /* The whole is left + right, the latter without the prefix that marks it as not first. */
@@ -91,13 +98,14 @@ static rf_status find_merge(const rf_bpe *bpe, const rf_bpe_source *source, int6
     RF_TRY(id_of_part(bpe, source, i, merge->left, &rule->left));
     RF_TRY(id_of_part(bpe, source, i, merge->right, &rule->right));
     if (merge->right.length < skip)
-        return rf_fail(RF_INPUT, "merge %lld: '%s' does not begin with the prefix '%s' (%s)",
-                       (long long)i, merge->right.at, source->prefix.at, source->name);
+        return rf_fail(RF_INPUT, "merge %lld: '%.*s' does not begin with the prefix '%.*s' (%s)",
+                       (long long)i, shown(merge->right), merge->right.at, shown(source->prefix),
+                       source->prefix.at, source->name);
     whole->length = 0;
     RF_TRY(rf_text_append(whole, merge->left.at, merge->left.length));
     RF_TRY(rf_text_append(whole, merge->right.at + skip, merge->right.length - skip));
     RF_TRY(rf_text_append(whole, "", 1));
-    rule->rank = (int32_t)i;
+    rule->rank = source->ranks ? source->ranks[i] : (int32_t)i;
     return id_of_part(bpe, source, i, (rf_bytes){whole->bytes, whole->length - 1}, &rule->product);
 }
 

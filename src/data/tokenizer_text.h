@@ -72,8 +72,6 @@ static inline size_t rf_utf8_before(const char *text, size_t at)
     return at;
 }
 
-/** Bytes of the longest valid UTF-8 beginning; `length` if all of it is. Local. */
-size_t rf_utf8_valid(const char *bytes, size_t length);
 /** Writes a code point, returns its bytes (1 to 4). Local. */
 size_t rf_utf8_write(char *out, int32_t point);
 /** Appends bytes, each maximal broken part replaced by U+FFFD (Unicode 15, section 3.9). */

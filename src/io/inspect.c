@@ -7,7 +7,8 @@
 
 #include "inspect_private.h"
 
-static const rf_inspector *const inspectors[] = {&rf_inspector_h5, &rf_inspector_safetensors};
+static const rf_inspector *const inspectors[] = {&rf_inspector_h5, &rf_inspector_gguf,
+                                                 &rf_inspector_safetensors};
 
 void rf_inspect_shape(char *text, size_t bytes, const int64_t *size, int dims)
 {
@@ -49,7 +50,7 @@ rf_status rf_inspect(FILE *out, const char *path, int verify)
     for (size_t i = 0; i < sizeof inspectors / sizeof inspectors[0]; i++)
         if (inspectors[i]->recognises(path, head)) return inspectors[i]->print(out, path, verify);
     return rf_fail(RF_INPUT,
-                   "'%s' is of no kind that is known. Give a checkpoint, run.h5, a token store or "
-                   "safetensors",
+                   "'%s' is of no kind that is known. Give a checkpoint, run.h5, a token store, "
+                   "safetensors or GGUF",
                    path);
 }

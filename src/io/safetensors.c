@@ -15,7 +15,7 @@
 #include "refract/comm/agree.h"
 #include "safetensors_file.h"
 
-static rf_status add_file(rf_safetensors *st, const char *path)
+rf_status rf_safetensors_add_file(rf_safetensors *st, const char *path)
 {
     rf_safetensors_file *more = realloc(st->file, (size_t)(st->file_count + 1) * sizeof *more);
     if (!more) return rf_fail(RF_RESOURCES, "no memory to open %s", path);
@@ -26,6 +26,12 @@ static rf_status add_file(rf_safetensors *st, const char *path)
     st->file_count++;
     file->fd = open(path, O_RDONLY | O_CLOEXEC);
     if (file->fd < 0) return rf_fail(RF_INPUT, "cannot open %s: %s", path, strerror(errno));
+    return RF_OK;
+}
+
+static rf_status add_file(rf_safetensors *st, const char *path)
+{
+    RF_TRY(rf_safetensors_add_file(st, path));
     return rf_safetensors_scan(st, st->file_count - 1);
 }
 
@@ -35,14 +41,14 @@ static int by_name(const void *a, const void *b)
     return strcmp(x->name, y->name);
 }
 
-static rf_status sort_by_name(rf_safetensors *st)
+rf_status rf_safetensors_sort(rf_safetensors *st)
 {
     if (st->count > 0) qsort(st->tensor, (size_t)st->count, sizeof *st->tensor, by_name);
     for (int64_t i = 1; i < st->count; i++) {
         const rf_tensor_info *a = &st->tensor[i - 1], *b = &st->tensor[i];
         if (strcmp(a->name, b->name) == 0)
-            return rf_fail(RF_INPUT, "tensor '%s' is in two files (%s, %s)", a->name,
-                           st->file[a->file].path, st->file[b->file].path);
+            return rf_fail(RF_INPUT, "tensor '%s' is in two files or twice in one (%s, %s)",
+                           a->name, st->file[a->file].path, st->file[b->file].path);
     }
     return RF_OK;
 }
@@ -98,7 +104,7 @@ static rf_status open_map(rf_safetensors *st, const json_t *json, const char *in
     snprintf(folder, sizeof folder, "%.*s", (int)(base_name(index) - index), index);
     json_object_foreach((json_t *)(uintptr_t)map, name, value)
         RF_TRY(open_shard(st, folder, value, name, index));
-    RF_TRY(sort_by_name(st));
+    RF_TRY(rf_safetensors_sort(st));
     return check_map(st, map, index);
 }
 
@@ -140,7 +146,7 @@ static rf_status open_folder(rf_safetensors *st, const char *folder)
     snprintf(path, sizeof path, "%s/model.safetensors", folder);
     if (access(path, F_OK) == 0) {
         RF_TRY(add_file(st, path));
-        return sort_by_name(st);
+        return rf_safetensors_sort(st);
     }
     snprintf(path, sizeof path, "%s/model.safetensors.index.json", folder);
     return access(path, F_OK) == 0 ? open_index(st, path) : nothing_there(folder);
@@ -154,7 +160,7 @@ static rf_status open_any(rf_safetensors *st, const char *path)
     if (S_ISDIR(info.st_mode)) return open_folder(st, path);
     if (ends_with(path, ".json")) return open_index(st, path);
     RF_TRY(add_file(st, path));
-    return sort_by_name(st);
+    return rf_safetensors_sort(st);
 }
 
 rf_status rf_safetensors_open(rf_safetensors **st, const char *path)

@@ -31,6 +31,11 @@ struct rf_safetensors {
     int64_t count, capacity;
 };
 
+/** Opens a file and appends it, nothing read. Local; RF_INPUT, RF_RESOURCES. */
+rf_status rf_safetensors_add_file(rf_safetensors *st, const char *path);
+/** Sorts the complete table by name. Local; RF_INPUT for a name that is there twice. */
+rf_status rf_safetensors_sort(rf_safetensors *st);
+
 /**
  * Checks the header of file number `file`, open at its fd, and appends its tensors. Local;
  * RF_INPUT, RF_RESOURCES.

@@ -4,7 +4,7 @@
 #include <stdlib.h>
 
 #include "refract/comm/agree.h"
-#include "refract/io/safetensors.h"
+#include "refract/io/model_files.h"
 
 static int wanted(const rf_param *row, rf_rows rows)
 {
@@ -44,7 +44,7 @@ rf_status rf_weights_load(const rf_grid *grid, const rf_params *params, const ch
     rf_safetensors *st = NULL;
     rf_field *fields = NULL;
     int64_t count = 0;
-    RF_TRY(rf_safetensors_open_all(&st, grid->world, path));
+    RF_TRY(rf_model_files_open_all(&st, grid->world, path));
     rf_status status =
         rf_agree(grid->world, rf_params_fields(params, RF_ROWS_BASE, &fields, &count));
     if (status == RF_OK) status = rf_safetensors_read(st, grid, fields, count, head, tied ? 1 : 0);

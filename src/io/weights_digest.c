@@ -6,7 +6,7 @@
 #include <unistd.h>
 
 #include "refract/comm/agree.h"
-#include "refract/io/safetensors.h"
+#include "refract/io/model_files.h"
 #include "refract/io/weights.h"
 #include "refract/store/digest.h"
 
@@ -67,7 +67,7 @@ rf_status rf_weights_digest(MPI_Comm comm, const char *path, char *hex)
     int rank = 0, size = 0;
     MPI_Comm_rank(comm, &rank);
     MPI_Comm_size(comm, &size);
-    RF_TRY(rf_safetensors_open_all(&st, comm, path));
+    RF_TRY(rf_model_files_open_all(&st, comm, path));
     const int64_t count = rf_safetensors_count(st);
     char(*all)[RF_DIGEST_BYTES] = calloc((size_t)count + 1, sizeof *all);
     rf_status status = rf_agree(comm, share_digests(st, rank, size, all));

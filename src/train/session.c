@@ -7,27 +7,25 @@
 
 #include "refract/comm/agree.h"
 #include "refract/data/prepare.h"
-#include "refract/io/hf_config.h"
+#include "refract/io/gguf.h"
+#include "refract/io/model_files.h"
 
-static rf_status check_folder(const char *path, const char *where)
+static rf_status check_path(const char *path, const char *where)
 {
     struct stat info;
-    const char *dot = strrchr(path, '.');
-    if (dot && strcmp(dot, ".gguf") == 0)
-        return rf_fail(
-            RF_USAGE, "model.path: GGUF files are not built in ('%s', %s). Name an HF model folder",
-            path, where);
-    if (stat(path, &info) == 0 && S_ISDIR(info.st_mode)) return RF_OK;
-    return rf_fail(RF_INPUT, "there is no model folder '%s' (model.path, %s). Check the path", path,
-                   where);
+    if (stat(path, &info) == 0 && (S_ISDIR(info.st_mode) || rf_gguf_recognises(path)))
+        return RF_OK;
+    return rf_fail(RF_INPUT,
+                   "there is no model folder or GGUF file '%s' (model.path, %s). Check the path",
+                   path, where);
 }
 
 static rf_status read_model_config(rf_session *s)
 {
     const char *path = rf_config_string(s->config, "model.path");
     RF_TRY(rf_config_require(s->config, "model.path"));
-    RF_TRY(check_folder(path, rf_config_where(s->config, "model.path")));
-    return rf_hf_config_read(&s->model, path);
+    RF_TRY(check_path(path, rf_config_where(s->config, "model.path")));
+    return rf_model_files_config(&s->model, path);
 }
 
 static rf_status collect_saved(rf_session *s)
@@ -93,7 +91,7 @@ rf_status rf_session_open(rf_session *s, rf_config *config, const rf_config *tra
     s->full = rf_config_has_method(trained, "full");
     s->kind = s->full ? NULL : rf_adapter_for_config(trained);
     RF_TRY_ALL(world, read_all(s));
-    RF_TRY(rf_data_tokenizer(&s->tokenizer, world, config));
+    RF_TRY(rf_data_tokenizer(&s->tokenizer, world, config, rf_model_files_tokenizer));
     const char *start = trained == config ? rf_config_string(config, "lora.start") : NULL;
     return start && !s->full ? rf_session_start_from(s, start) : RF_OK;
 }

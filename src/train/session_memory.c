@@ -5,7 +5,7 @@
 #include <sys/sysinfo.h>
 
 #include "refract/comm/agree.h"
-#include "refract/io/safetensors.h"
+#include "refract/io/model_files.h"
 #include "refract/io/weights.h"
 #include "refract/train/session.h"
 
@@ -31,7 +31,7 @@ static rf_status choose_storage(rf_session *s, rf_dtype *storage)
     if (!rf_config_is_auto(s->config, "model.storage")) return RF_OK;
     if (!s->full && strcmp(rf_config_string(s->config, "model.init"), "pretrained") == 0) {
         rf_safetensors *st = NULL;
-        RF_TRY(rf_safetensors_open_all(&st, s->world, rf_config_string(s->config, "model.path")));
+        RF_TRY(rf_model_files_open_all(&st, s->world, rf_config_string(s->config, "model.path")));
         int bf16 = 1;
         for (int64_t i = 0; i < rf_safetensors_count(st); i++) {
             const rf_tensor_info *info = rf_safetensors_at(st, i);

@@ -85,3 +85,43 @@ void tokenizer_assert_decoded(const rf_tokenizer *tokenizer, const char *tokens,
     free(text);
     free(ids.ids);
 }
+
+/* The ids on one line; returns where the next line begins. */
+static char *read_line(char *line, rf_ids *ids)
+{
+    char *end = strchr(line, '\n');
+    if (end) *end = '\0';
+    char *next = end ? end + 1 : line + strlen(line);
+    for (char *rest = line;;) {
+        const long id = strtol(line, &rest, 10);
+        if (rest == line) return next;
+        const int32_t narrow = (int32_t)id;
+        assert_ok(rf_ids_append(ids, &narrow, 1));
+        line = rest;
+    }
+}
+
+void tokenizer_assert_vectors(const rf_tokenizer *tokenizer, const char *texts_path,
+                              const char *ids_path)
+{
+    static const char separator[] = "\n__ggml_vocab_test__\n";
+    enum { VECTORS = 46 };
+    size_t size = 0;
+    char *texts = rf_test_read_file(rf_shared_path(texts_path), &size), *text = texts;
+    char *lines = rf_test_read_file(rf_shared_path(ids_path), &size), *line = lines;
+    int count = 0;
+    for (char *end = strstr(text, separator); end; end = strstr(text, separator), count++) {
+        rf_ids wanted = {0}, got = {0};
+        line = read_line(line, &wanted);
+        assert_ok(rf_tokenizer_encode(tokenizer, text, (size_t)(end - text), 0, &got));
+        assert_int_equal(got.count, wanted.count);
+        if (got.count)
+            assert_memory_equal(got.ids, wanted.ids, (size_t)got.count * sizeof *got.ids);
+        free(wanted.ids);
+        free(got.ids);
+        text = end + strlen(separator);
+    }
+    assert_int_equal(count, VECTORS);
+    free(texts);
+    free(lines);
+}

@@ -31,4 +31,8 @@ void tokenizer_assert_tokens(const rf_tokenizer *tokenizer, const char *text, in
 void tokenizer_assert_decoded(const rf_tokenizer *tokenizer, const char *tokens, int skip_special,
                               const char *wanted, const char *file, int line);
 
+/** Encodes the texts of a file of vectors and compares the ids (paths below RF_SHARED). */
+void tokenizer_assert_vectors(const rf_tokenizer *tokenizer, const char *texts_path,
+                              const char *ids_path);
+
 #endif

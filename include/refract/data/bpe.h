@@ -31,13 +31,15 @@ typedef struct rf_bpe_source {
     const rf_bpe_merge
         *merges; /**< [merge_count]; rank = position; the last of equal pairs counts */
     int64_t merge_count;
-    rf_bytes unknown;  /**< piece for characters without one; NULL: they vanish */
-    rf_bytes prefix;   /**< stands before every character of a word but its first */
-    rf_bytes suffix;   /**< stands behind the last character of a word */
-    int fuse_unknown;  /**< 1: neighbouring unknown characters are one token */
-    int byte_fallback; /**< 1: unknown characters become <0xXX> pieces where all their bytes have
-                          one */
-    int ignore_merges; /**< 1: a word that is a piece is that piece, whatever the merges say */
+    const int32_t *ranks; /**< [merge_count], not negative: lower first, of equal ones the leftmost;
+                             NULL: the positions in `merges` */
+    rf_bytes unknown;     /**< piece for characters without one; NULL: they vanish */
+    rf_bytes prefix;      /**< stands before every character of a word but its first */
+    rf_bytes suffix;      /**< stands behind the last character of a word */
+    int fuse_unknown;     /**< 1: neighbouring unknown characters are one token */
+    int byte_fallback;    /**< 1: unknown characters become <0xXX> pieces where all their bytes have
+                             one */
+    int ignore_merges;    /**< 1: a word that is a piece is that piece, whatever the merges say */
 } rf_bpe_source;
 
 typedef struct rf_bpe rf_bpe;

@@ -18,12 +18,17 @@ int rf_data_is_set(const rf_config *config, const char *key);
 /** 1 when the data under `key` cannot be read without a tokenizer. Local. */
 int rf_data_needs_tokenizer(const rf_config *config, const char *key);
 
+/** How a tokenizer is read from a path: rf_tokenizer_load, or one that knows more kinds of files.
+ */
+typedef rf_status rf_tokenizer_loader(rf_tokenizer **tokenizer, const char *path);
+
 /**
  * Loads the tokenizer that model.tokenizer (auto: model.path) names, on every rank. Where nothing
  * needs one and none can be had *tokenizer is NULL. The caller owns it. Collective over comm;
  * RF_USAGE, RF_INPUT.
  */
-rf_status rf_data_tokenizer(rf_tokenizer **tokenizer, MPI_Comm comm, const rf_config *config);
+rf_status rf_data_tokenizer(rf_tokenizer **tokenizer, MPI_Comm comm, const rf_config *config,
+                            rf_tokenizer_loader *load);
 
 /**
  * rf_samples_load for data.train or data.eval with what data.* says (data.eval: at most

@@ -21,6 +21,9 @@ typedef struct rf_text {
 /** Makes room for `more` bytes and the NUL behind what is there. RF_RESOURCES. Local. */
 rf_status rf_text_reserve(rf_text *text, size_t more);
 
+/** Bytes of the longest valid UTF-8 beginning; `length` if all of it is. Local. */
+size_t rf_utf8_valid(const char *bytes, size_t length);
+
 /** Appends bytes, or a C string. RF_RESOURCES. Local. */
 rf_status rf_text_append(rf_text *text, const char *bytes, size_t length);
 rf_status rf_text_add(rf_text *text, const char *string);

@@ -7,10 +7,10 @@
 #include "refract/base/status.h"
 
 /**
- * Prints what `path` holds: a checkpoint, telemetry, a token store (any HDF5 file of refract), or
- * safetensors (a file, an index or a folder). With `verify` every checksum is recomputed and each
- * damaged dataset named; RF_INPUT then, as for a file that cannot be read or is none of these.
- * Local.
+ * Prints what `path` holds: a checkpoint, telemetry, a token store (any HDF5 file of refract),
+ * safetensors (a file, an index or a folder) or a GGUF model. With `verify` every checksum is
+ * recomputed and each damaged dataset named; RF_INPUT then, as for a file that cannot be read or is
+ * none of these. Local.
  */
 rf_status rf_inspect(FILE *out, const char *path, int verify);
 

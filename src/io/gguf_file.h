@@ -1,0 +1,30 @@
+/** Inside of rf_gguf, shared by the files gguf*.c. */
+#ifndef RF_IO_GGUF_FILE_H
+#define RF_IO_GGUF_FILE_H
+
+#include "refract/io/gguf.h"
+#include "safetensors_file.h"
+
+struct rf_gguf {
+    char *path;           /**< owned */
+    char *head;           /**< owned: the file up to the end of the table of tensors */
+    rf_gguf_value *value; /**< owned, keys too */
+    int64_t count, capacity;
+    int64_t alignment;
+    rf_safetensors *table; /**< owned: the tensors, and the open file */
+};
+
+/** Bytes of an item of fixed size; 0 for strings and arrays. Local. */
+size_t rf_gguf_type_bytes(rf_gguf_type type);
+
+/** A type of tensors as the file numbers them; NULL if there is none. Local. */
+typedef struct rf_ggml_type {
+    const char *name;
+    int64_t block; /**< items */
+    size_t bytes;  /**< of a block */
+    int known;     /**< 1: `dtype` holds it */
+    rf_dtype dtype;
+} rf_ggml_type;
+const rf_ggml_type *rf_ggml_type_of(uint32_t number);
+
+#endif

@@ -49,8 +49,8 @@ static rf_status correct_slice(const rf_adapter *adapter, int slice)
     rf_gemm(RF_N, RF_N, s.w.rows, s.w.cols, r, (rf_real)-rf_adapter_scaling(adapter->options), s.b,
             r, s.a, s.w.cols, 1, wide, s.w.cols);
     const int64_t offset = rf_slice_offset(&adapter->shape, adapter->slice_begin, slice);
-    rf_convert((char *)adapter->w + (size_t)offset * rf_dtype_size(adapter->dtype), adapter->dtype,
-               wide, RF_DTYPE_REAL, items);
+    rf_convert((char *)adapter->w + rf_dtype_bytes(adapter->dtype, offset), adapter->dtype, wide,
+               RF_DTYPE_REAL, items);
     free(wide);
     return RF_OK;
 }

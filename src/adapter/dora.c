@@ -69,7 +69,7 @@ static int64_t dora_parts(const rf_adapter *adapter)
 /* out [rows of the slice] = |W_i|^2 over the slice's columns. */
 static void squares(const rf_weight *w, double *out, rf_real *scratch)
 {
-    const size_t row_bytes = (size_t)w->cols * rf_dtype_size(w->dtype);
+    const size_t row_bytes = rf_dtype_bytes(w->dtype, w->cols);
     for (int64_t i = 0; i < w->rows; i++) {
         rf_convert(scratch, RF_DTYPE_REAL, (const char *)w->data + (size_t)i * row_bytes, w->dtype,
                    w->cols);

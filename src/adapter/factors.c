@@ -72,7 +72,7 @@ adapter_slice adapter_slice_of(const rf_adapter *adapter, int slice, const rf_re
     const int column = shape->split == RF_ROWS;
     return (adapter_slice){
         .w = {.dtype = adapter->dtype,
-              .data = (const char *)adapter->w + (size_t)offset * rf_dtype_size(adapter->dtype),
+              .data = (const char *)adapter->w + rf_dtype_bytes(adapter->dtype, offset),
               .rows = rf_slice_rows(shape, slice),
               .cols = rf_slice_cols(shape, slice)},
         .a = column ? a : a + r * before,

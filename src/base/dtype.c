@@ -1,5 +1,7 @@
 #include "refract/base/dtype.h"
 
+#include <string.h>
+
 #include "refract/base/status.h"
 
 static const struct {
@@ -35,4 +37,14 @@ size_t rf_dtype_bytes(rf_dtype dtype, int64_t items)
 const char *rf_dtype_name(rf_dtype dtype)
 {
     return types[dtype].name;
+}
+
+int rf_dtype_named(rf_dtype *dtype, const char *name)
+{
+    for (size_t i = 0; i < sizeof types / sizeof *types; i++) {
+        if (strcmp(types[i].name, name) != 0) continue;
+        *dtype = (rf_dtype)i;
+        return 1;
+    }
+    return 0;
 }

@@ -3,6 +3,7 @@
 #include "refract/comm/agree.h"
 #include "refract/io/gguf_model.h"
 #include "refract/io/hf_config.h"
+#include "refract/linalg/quant.h"
 
 /* What is wanted of a GGUF file. */
 typedef struct wish {
@@ -46,6 +47,14 @@ rf_status rf_model_files_open_all(rf_safetensors **tensors, MPI_Comm comm, const
     const rf_status status = rf_agree(comm, rf_model_files_open(tensors, path));
     if (status != RF_OK) rf_safetensors_close(tensors);
     return status;
+}
+
+rf_dtype rf_model_files_storage(const void *tensors, const char *name)
+{
+    const rf_tensor_info *info = rf_safetensors_find(tensors, name);
+    if (!info || !info->known) return RF_F32;
+    if (info->type == RF_BF16 || rf_dtype_is_held_block(info->type)) return info->type;
+    return rf_dtype_block(info->type) > 1 ? RF_BF16 : RF_F32;
 }
 
 rf_status rf_model_files_tokenizer(rf_tokenizer **tokenizer, const char *path)

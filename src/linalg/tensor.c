@@ -36,6 +36,15 @@ int64_t rf_slice_items(const rf_shape *shape, int slice)
     return rf_slice_rows(shape, slice) * rf_slice_cols(shape, slice);
 }
 
+int rf_shape_keeps_blocks(const rf_shape *shape, rf_dtype dtype)
+{
+    const int64_t block = rf_dtype_block(dtype);
+    int keeps = shape->cols % block == 0;
+    for (int slice = 0; shape->split == RF_COLS && slice < shape->cut.slices; slice++)
+        keeps &= rf_cut_size(shape->cut, slice) % block == 0;
+    return keeps;
+}
+
 int64_t rf_slice_offset(const rf_shape *shape, int slice_begin, int slice)
 {
     if (shape->split == RF_REPLICATED) return 0;

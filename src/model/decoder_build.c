@@ -96,6 +96,21 @@ static int64_t add_base(rf_decoder *m, const rf_decoder_options *o, const char *
     return rf_params_add(&m->params, m->grid, name, shape, dtype, trained, init);
 }
 
+/* Where slices would cut its blocks, a weight is held as bf16; where adapters will move it, as f32:
+ * blocks would take up nothing of a small correction. */
+static rf_dtype held_type(rf_decoder *m, const rf_decoder_options *o, const char *module,
+                          const rf_shape *shape)
+{
+    char name[RF_NAME_BYTES + 16];
+    snprintf(name, sizeof name, "%s.weight", module);
+    const rf_dtype wish = o->storage_of ? o->storage_of(o->storage_context, name) : o->storage;
+    if (rf_dtype_block(wish) > 1 && o->adapter && rf_adapter_moves_base(&o->adapter_options))
+        return RF_F32;
+    if (rf_shape_keeps_blocks(shape, wish)) return wish;
+    m->cut_weights++;
+    return RF_BF16;
+}
+
 static int64_t add_norm(rf_decoder *m, const rf_decoder_options *o, const char *module)
 {
     return add_base(m, o, module, "weight", rf_shape_replicated(m->config.d_model, 1),
@@ -115,7 +130,8 @@ static rf_status add_linear(rf_decoder *m, const rf_decoder_options *o, int laye
     const int attention = kind <= RF_O;
     char module[RF_NAME_BYTES];
     snprintf(module, sizeof module, "model.layers.%d.%s", layer, linears[kind].name);
-    block->weight_row[kind] = add_base(m, o, module, "weight", shape, o->storage, init);
+    block->weight_row[kind] =
+        add_base(m, o, module, "weight", shape, held_type(m, o, module, &shape), init);
     block->bias_row[kind] = -1;
     if (attention ? m->config.attention_bias : m->config.mlp_bias) {
         rf_shape bias = rf_shape_replicated(shape.rows, 1);
@@ -191,7 +207,8 @@ static rf_status build_table(rf_decoder *m, const rf_decoder_options *o)
     const rf_init init = {RF_INIT_NORMAL, c->initializer_range};
     const rf_shape vocab = {
         .rows = c->vocab, .cols = c->d_model, .split = RF_ROWS, .cut = m->vocab_cut};
-    m->embed_row = add_base(m, o, "model.embed_tokens", "weight", vocab, o->storage, init);
+    m->embed_row = add_base(m, o, "model.embed_tokens", "weight", vocab,
+                            held_type(m, o, "model.embed_tokens", &vocab), init);
     for (int layer = 0; layer < (int)c->layers; layer++) {
         rf_block *block = &m->block[layer];
         char module[RF_NAME_BYTES];
@@ -204,8 +221,9 @@ static rf_status build_table(rf_decoder *m, const rf_decoder_options *o)
         if (block->attention_norm_row < 0 || block->mlp_norm_row < 0) return no_memory();
     }
     m->norm_row = add_norm(m, o, "model.norm");
-    m->head_row =
-        c->tied ? m->embed_row : add_base(m, o, "lm_head", "weight", vocab, o->storage, init);
+    m->head_row = c->tied ? m->embed_row
+                          : add_base(m, o, "lm_head", "weight", vocab,
+                                     held_type(m, o, "lm_head", &vocab), init);
     if (m->embed_row < 0 || m->norm_row < 0 || m->head_row < 0) return no_memory();
     RF_TRY(check_saved(&m->params, &o->saved));
     for (int layer = 0; layer < (int)c->layers; layer++)

@@ -37,11 +37,11 @@ static int64_t thread_items(const rf_decoder *m)
 {
     const int64_t group = m->config.heads / m->config.kv_heads;
     int64_t most = rf_attention_items(group, m->config.d_head);
-    const rf_linear *all[RF_LINEARS + 1];
-    for (int kind = 0; kind < RF_LINEARS; kind++) all[kind] = &m->block[0].linear[kind];
-    all[RF_LINEARS] = &m->head;
-    for (int i = 0; i <= RF_LINEARS; i++) {
-        const int64_t items = rf_linear_scratch(all[i], m->grid);
+    const int64_t head = rf_linear_scratch(&m->head, m->grid);
+    if (head > most) most = head;
+    for (int64_t i = 0; i < m->config.layers * RF_LINEARS; i++) { /* each as it is held */
+        const rf_linear *linear = &m->block[i / RF_LINEARS].linear[i % RF_LINEARS];
+        const int64_t items = rf_linear_scratch(linear, m->grid);
         if (items > most) most = items;
     }
     const int64_t adapter = rf_adapters_scratch(&m->adapters);

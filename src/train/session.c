@@ -13,8 +13,7 @@
 static rf_status check_path(const char *path, const char *where)
 {
     struct stat info;
-    if (stat(path, &info) == 0 && (S_ISDIR(info.st_mode) || rf_gguf_recognises(path)))
-        return RF_OK;
+    if (stat(path, &info) == 0 && (S_ISDIR(info.st_mode) || rf_gguf_recognises(path))) return RF_OK;
     return rf_fail(RF_INPUT,
                    "there is no model folder or GGUF file '%s' (model.path, %s). Check the path",
                    path, where);
@@ -49,15 +48,11 @@ static rf_status collect_saved(rf_session *s)
 static rf_status check_supported(const rf_session *s)
 {
     const rf_config *c = s->config;
-    const char *storage = rf_config_string(c, "model.storage");
     const char *init = rf_config_string(c, "lora.init");
     if (strcmp(rf_config_string(c, "compute.precision"), "f32") != 0)
         return rf_fail(RF_USAGE, "compute.precision: %s is not built in (%s). Use f32",
                        rf_config_string(c, "compute.precision"),
                        rf_config_where(c, "compute.precision"));
-    if (strcmp(storage, "auto") != 0 && strcmp(storage, "f32") != 0 && strcmp(storage, "bf16") != 0)
-        return rf_fail(RF_USAGE, "model.storage: %s is not built in (%s). Use f32 or bf16", storage,
-                       rf_config_where(c, "model.storage"));
     if (rf_config_string(c, "lora.start") && strcmp(init, "default") != 0 && s->trained == c)
         return rf_fail(RF_USAGE,
                        "lora.init: %s is set (%s) beside lora.start, whose factors are the start. "

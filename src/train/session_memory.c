@@ -8,6 +8,7 @@
 #include "refract/io/model_files.h"
 #include "refract/io/weights.h"
 #include "refract/train/session.h"
+#include "session_parts.h"
 
 /* auto: data parallel while there are micro-batches for all ranks, then tensor parallel. */
 static int choose_tensor(rf_session *s, const rf_bounds *bounds)
@@ -22,28 +23,6 @@ static int choose_tensor(rf_session *s, const rf_bounds *bounds)
     return tp;
 }
 
-/* auto: the type of the files' largest tensors; f32 for what is trained. */
-static rf_status choose_storage(rf_session *s, rf_dtype *storage)
-{
-    *storage = RF_F32;
-    const char *wish = rf_config_string(s->config, "model.storage");
-    if (strcmp(wish, "bf16") == 0) *storage = RF_BF16;
-    if (!rf_config_is_auto(s->config, "model.storage")) return RF_OK;
-    if (!s->full && strcmp(rf_config_string(s->config, "model.init"), "pretrained") == 0) {
-        rf_safetensors *st = NULL;
-        RF_TRY(rf_model_files_open_all(&st, s->world, rf_config_string(s->config, "model.path")));
-        int bf16 = 1;
-        for (int64_t i = 0; i < rf_safetensors_count(st); i++) {
-            const rf_tensor_info *info = rf_safetensors_at(st, i);
-            bf16 &= info->dims < 2 || (info->known && info->type == RF_BF16);
-        }
-        rf_safetensors_close(&st);
-        if (bf16) *storage = RF_BF16;
-    }
-    rf_config_resolve_string(s->config, "model.storage", rf_dtype_name(*storage));
-    return RF_OK;
-}
-
 static rf_adapter_options adapter_options(const rf_session *s)
 {
     rf_adapter_options options = rf_adapter_options_read(s->trained);
@@ -53,23 +32,25 @@ static rf_adapter_options adapter_options(const rf_session *s)
     return options;
 }
 
-static rf_status make_decoder(rf_session *s, const rf_bounds *bounds, rf_dtype storage,
-                              int training, int with_adapter)
+static rf_status make_decoder(rf_session *s, const rf_bounds *bounds,
+                              const session_storage *storage, int training, int with_adapter)
 {
-    const rf_decoder_options options = {.config = &s->model,
-                                        .storage = storage,
-                                        .full = s->full && (training || with_adapter),
-                                        .adapter = with_adapter ? s->kind : NULL,
-                                        .targets = s->start ? s->start->targets : s->targets,
-                                        .adapter_options = adapter_options(s),
-                                        .saved =
-                                            with_adapter && !s->full ? s->saved : (rf_names){0},
-                                        .training = training,
-                                        .max_tokens = bounds->tokens,
-                                        .max_samples = bounds->samples,
-                                        .max_length = bounds->length,
-                                        .leaves = bounds->leaves,
-                                        .threads = s->threads};
+    const rf_decoder_options options = {
+        .config = &s->model,
+        .storage = storage->dtype,
+        .storage_of = storage->tensors ? rf_model_files_storage : NULL,
+        .storage_context = storage->tensors,
+        .full = s->full && (training || with_adapter),
+        .adapter = with_adapter ? s->kind : NULL,
+        .targets = s->start ? s->start->targets : s->targets,
+        .adapter_options = adapter_options(s),
+        .saved = with_adapter && !s->full ? s->saved : (rf_names){0},
+        .training = training,
+        .max_tokens = bounds->tokens,
+        .max_samples = bounds->samples,
+        .max_length = bounds->length,
+        .leaves = bounds->leaves,
+        .threads = s->threads};
     if (bounds->length > s->model.max_position)
         rf_log_info(s->log, "note: samples of %lld tokens exceed the model's max_position %lld",
                     (long long)bounds->length, (long long)s->model.max_position);
@@ -78,12 +59,15 @@ static rf_status make_decoder(rf_session *s, const rf_bounds *bounds, rf_dtype s
 
 rf_status rf_session_plan(rf_session *s, const rf_bounds *bounds, int training, int with_adapter)
 {
-    rf_dtype storage;
+    session_storage storage;
     const int tp = choose_tensor(s, bounds);
     RF_TRY(
         rf_grid_create(&s->grid, s->world, tp, (int)rf_config_int(s->config, "parallel.slices")));
-    RF_TRY(choose_storage(s, &storage));
-    RF_TRY_ALL(s->world, make_decoder(s, bounds, storage, training, with_adapter));
+    RF_TRY(session_choose_storage(s, &storage));
+    const rf_status status =
+        rf_agree(s->world, make_decoder(s, bounds, &storage, training, with_adapter));
+    rf_safetensors_close(&storage.tensors);
+    RF_TRY(status);
     s->run = rf_arena_counting("run");
     s->step = rf_arena_counting("step");
     s->scratch = rf_arena_counting("scratch");
@@ -99,6 +83,8 @@ static double mib(size_t bytes)
 void rf_session_print_plan(const rf_session *s)
 {
     const rf_params *params = &s->decoder->params;
+    char held[SESSION_HELD_BYTES];
+    session_held_types(s, held);
     const int64_t total = rf_params_total_global(params);
     const int64_t trained = rf_params_trained_global(params);
     rf_log_info(s->log, "layout: %d rank%s x %d thread%s, dp %d x tp %d, %d slices", s->grid.size,
@@ -106,7 +92,12 @@ void rf_session_print_plan(const rf_session *s)
                 s->grid.dp_size, s->grid.tp_size, s->grid.slices);
     rf_log_info(s->log, "model: %lld parameters, %lld trained (%.3f %%), base held as %s",
                 (long long)total, (long long)trained, 100.0 * (double)trained / (double)total,
-                rf_config_string(s->config, "model.storage"));
+                held);
+    if (s->decoder->cut_weights > 0)
+        rf_log_info(
+            s->log,
+            "note: %d tensors are held as bf16, since their slices would cut the blocks of %s",
+            s->decoder->cut_weights, rf_config_string(s->config, "model.storage"));
     rf_log_info(s->log,
                 "memory per rank: run %.1f MiB, step %.1f MiB, scratch %.1f MiB, together %.1f MiB",
                 mib(s->run.peak), mib(s->step.peak), mib(s->scratch.peak),

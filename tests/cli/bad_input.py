@@ -85,7 +85,6 @@ class Keys(BadInput):
 
     def test_values_that_are_not_built_in__are_refused(self):
         self.refuse(2, "compute.precision: bf16", "f32", compute__precision="bf16")
-        self.refuse(2, "model.storage: q8_0", model__storage="q8_0", ranks=[2])
         self.refuse(2, "model.init: random", model__init="random", ranks=[2])
         self.refuse(2, "eval.task: gsm8k", command="eval", eval__task="gsm8k", ranks=[2])
 
@@ -125,8 +124,8 @@ class ModelFolders(BadInput):
             json.dumps(files.model_config(num_hidden_layers=1, **changes)))
 
     def test_folders_and_files__that_are_missing_or_cut(self):
-        self.refuse(3, "no model folder 'nowhere'", "model.path", model__path="nowhere")
-        self.refuse(3, "no model folder 'a.yaml'", model__path="a.yaml", ranks=[2])
+        self.refuse(3, "no model folder or GGUF file 'nowhere'", "model.path", model__path="nowhere")
+        self.refuse(3, "no model folder or GGUF file 'a.yaml'", model__path="a.yaml", ranks=[2])
         path = self.folder / MODEL
         whole = path.read_bytes()
         for text, content in (("model.safetensors", whole[:-4]), ("model.safetensors", whole + b"more"),
@@ -139,9 +138,9 @@ class ModelFolders(BadInput):
         (self.folder / "model" / "config.json").unlink()
         self.refuse(3, "config.json")
 
-    def test_gguf_file__is_refused(self):
+    def test_damaged_gguf_file__is_refused(self):
         (self.folder / "model.gguf").write_bytes(b"GGUF" + bytes(100))
-        self.refuse(2, "GGUF files are not built in", "model.gguf", model__path="model.gguf")
+        self.refuse(3, "GGUF version 0 is not supported", "model.gguf", model__path="model.gguf")
 
     def test_config_json__malformed_or_not_supported(self):
         (self.folder / "model" / "config.json").write_text("{")

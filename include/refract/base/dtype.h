@@ -22,6 +22,7 @@ typedef enum rf_dtype {
     RF_Q4_K,
     RF_Q6_K
 } rf_dtype;
+enum { RF_DTYPES = RF_Q6_K + 1 };
 
 /** Bytes of one item; a block type has no such thing (a bug). Local. */
 size_t rf_dtype_size(rf_dtype dtype);
@@ -31,6 +32,8 @@ int64_t rf_dtype_block(rf_dtype dtype);
 size_t rf_dtype_bytes(rf_dtype dtype, int64_t items);
 /** "f32", "bf16", "q4_1", ... Local. */
 const char *rf_dtype_name(rf_dtype dtype);
+/** The type of that name; 0 where there is none. Local. */
+int rf_dtype_named(rf_dtype *dtype, const char *name);
 
 /** The rf_dtype of rf_real in this build. */
 #ifdef RF_DOUBLE

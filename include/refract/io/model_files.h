@@ -22,6 +22,13 @@ rf_status rf_model_files_open(rf_safetensors **tensors, const char *path);
 /** The same on all ranks; *tensors is NULL everywhere when one failed. Collective over comm. */
 rf_status rf_model_files_open_all(rf_safetensors **tensors, MPI_Comm comm, const char *path);
 
+/**
+ * Type in which a tensor of such a table is held in memory unless told otherwise: its own if
+ * products can be made with it (f32, bf16, q8_0, q4_0, q4_1), else f32 for plain numbers and bf16
+ * for other blocks. `tensors` is an rf_safetensors; f32 for a name that is not there. Local.
+ */
+rf_dtype rf_model_files_storage(const void *tensors, const char *name);
+
 /** Its tokeniser: rf_tokenizer_load or rf_gguf_tokenizer. The caller owns it. Local; the same. */
 rf_status rf_model_files_tokenizer(rf_tokenizer **tokenizer, const char *path);
 

@@ -49,6 +49,9 @@ int64_t rf_slice_cols(const rf_shape *shape, int slice);
 int64_t rf_slice_items(const rf_shape *shape, int slice);
 int64_t rf_local_items(const rf_shape *shape, int slice_begin, int slice_end);
 
+/** 1 when no slice cuts a block of that type: blocks lie along rows. Local. */
+int rf_shape_keeps_blocks(const rf_shape *shape, rf_dtype dtype);
+
 /** Items before `slice` in the local array of a rank whose first slice is slice_begin. Local. */
 int64_t rf_slice_offset(const rf_shape *shape, int slice_begin, int slice);
 

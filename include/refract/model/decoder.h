@@ -52,10 +52,15 @@ typedef enum rf_phase {
 /** "embed", "norm", ... Local. */
 const char *rf_phase_name(rf_phase phase);
 
+/** The type in which a frozen weight is to be held: f(context, its name). Local. */
+typedef rf_dtype rf_storage_choice(const void *context, const char *name);
+
 /** How to build a model; everything is borrowed for the call of rf_decoder_create only. */
 typedef struct rf_decoder_options {
     const rf_model_config *config;
     rf_dtype storage;                   /**< how frozen linear weights are held */
+    rf_storage_choice *storage_of;      /**< NULL: all as `storage` says */
+    const void *storage_context;        /**< of storage_of */
     int full;                           /**< 1: every tensor is trained */
     const rf_adapter_kind *adapter;     /**< NULL: none */
     const rf_targets *targets;          /**< which modules carry it, with r and alpha */
@@ -104,6 +109,7 @@ typedef struct rf_decoder {
     rf_block *block; /**< [layers]; owned */
     rf_linear embed, head;
     int64_t embed_row, head_row, norm_row;
+    int cut_weights;      /**< weights held as bf16 because their slices would cut blocks */
     int adapted;          /**< modules that carry an adapter */
     rf_adapters adapters; /**< all of them, in model order */
 

@@ -164,9 +164,9 @@ static rf_status read_rows(const source *s, char *out, const rf_shape *shape, in
     const int64_t n = rf_local_items(shape, begin, end);
     const int64_t first =
         shape->split == RF_ROWS ? rf_cut_begin(shape->cut, begin) * shape->cols : 0;
-    char *stage = malloc(STAGE_ITEMS * sizeof(double));
+    double *stage = malloc(STAGE_ITEMS * sizeof *stage);
     if (!stage) return rf_fail(RF_RESOURCES, "no memory to read %s", s->path);
-    const rf_status status = read_run(s, out, first, n, stage);
+    const rf_status status = read_run(s, out, first, n, (char *)stage);
     free(stage);
     return status == RF_OK ? part_halves(s, out, shape, n) : status;
 }

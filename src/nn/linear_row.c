@@ -81,7 +81,7 @@ static void share_output(const rf_linear_context *context, const rf_linear *line
         if (lr)
             rf_gemm(RF_N, RF_T, tile.rows, tile.cols, lr->r, 1, xs + tile.row * lr->r, lr->r,
                     lr->b + tile.col * lr->r, lr->r, 1, y, d_out);
-        if (linear_scales(linear))
+        if (lr && linear_scales(linear))
             tile_scale_output(y, z ? z + (y - context->exchange) : NULL, d_out,
                               lr->out_scale + tile.col, tile.rows, tile.cols);
         if (linear->bias) tile_add_bias(y, d_out, linear->bias + tile.col, tile.rows, tile.cols);

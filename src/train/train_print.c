@@ -22,12 +22,14 @@ void training_print_steps(const training *t)
                 (long long)rf_batches_steps_per_epoch(t->batches));
 }
 
-/* On a terminal: the share done, drawn over itself until the next line. (mpirun gives its ranks a terminal
- * of its own as standard output, whatever its own output is; its standard error is not one.) */
+/* On a terminal: the share done, drawn over itself until the next line. (mpirun gives its ranks a
+ * terminal of its own as standard output, whatever its own output is; its standard error is not
+ * one.) */
 void training_print_progress(const training *t, const rf_step_report *r)
 {
     enum { WIDTH = 40 };
-    if (t->log->rank != 0 || t->log->quiet || !isatty(STDOUT_FILENO) || !isatty(STDERR_FILENO)) return;
+    if (t->log->rank != 0 || t->log->quiet || !isatty(STDOUT_FILENO) || !isatty(STDERR_FILENO))
+        return;
     const int done = (int)(WIDTH * r->step / t->steps);
     printf("\r[%.*s%*s] %lld/%lld  loss %.4f\033[K\r", done,
            "########################################", WIDTH - done, "", (long long)r->step,

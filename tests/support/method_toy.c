@@ -36,8 +36,8 @@ static layer take_layer(const toy *net, const bench *b, int i)
     const rf_module *m = &b->module[i];
     layer l = {.a = bench_get(b, BENCH_VALUE, i, 'A'), .b = bench_get(b, BENCH_VALUE, i, 'B')};
     if (m->gate >= 0) l.g = bench_get(b, BENCH_VALUE, i, 'g');
-    l.w = malloc(sizeof(double) * (size_t)(m->d_out * m->d_in));
-    l.sigma = malloc(sizeof(double) * (size_t)m->r);
+    l.w = calloc((size_t)(m->d_out * m->d_in), sizeof *l.w);
+    l.sigma = calloc((size_t)m->r, sizeof *l.sigma);
     assert_true(l.w && l.sigma);
     scores(l.sigma, l.g, m->r, net->temperature);
     for (int64_t o = 0; o < m->d_out; o++)
@@ -97,6 +97,7 @@ double toy_gradient(const toy *net, bench *b, double *norm)
     const int64_t rows = net->rows;
     layer l[4];
     double *h[5], loss = 0, squares = 0;
+    assert_true(net->layers >= 1 && net->layers <= 4);
     for (int i = 0; i <= net->layers; i++) {
         h[i] = calloc((size_t)(rows * net->dim[i]), sizeof *h[i]);
         assert_non_null(h[i]);

@@ -47,7 +47,7 @@ static void fill(unsigned char *bytes, rf_dtype type, int64_t items, uint64_t se
 {
     const size_t size = rf_dtype_bytes(type, items);
     const size_t block = rf_dtype_bytes(type, rf_dtype_block(type));
-    float *x = malloc((size_t)items * sizeof *x);
+    float *x = calloc((size_t)items, sizeof *x);
     for (int64_t i = 0; i < items; i++) x[i] = (float)rf_test_value(seed, (uint64_t)i);
     if (rf_dtype_converts(type, RF_F32)) {
         rf_convert(bytes, type, x, RF_F32, items);

@@ -37,10 +37,10 @@ static void refused(gguf_writer *w, const char *message)
 }
 
 #define BLANK "\xC4\xA0" /* the byte-level alphabet's blank */
-static const char *const byte_pieces[] = {"<end>", "<tool>", "h",  "i",       "1",
-                                          "2",     BLANK,    "hi", "12",      BLANK "hi",
-                                          "s",     "'",      "'s", BLANK "1", "\xC4\x8A"};
-static const char *const byte_merges[] = {"h i", "1 2", BLANK " hi", "' s", BLANK " 1"};
+static const char *const byte_pieces[] = {"<end>", "<tool>", "h",  "i",         "1",
+                                          "2",     BLANK,    "hi", "12",        (BLANK "hi"),
+                                          "s",     "'",      "'s", (BLANK "1"), "\xC4\x8A"};
+static const char *const byte_merges[] = {"h i", "1 2", (BLANK " hi"), "' s", (BLANK " 1")};
 enum { BYTE_PIECES = sizeof byte_pieces / sizeof *byte_pieces, BYTE_MERGES = 5 };
 
 /* A byte-level model; `pre` NULL: none named. */
@@ -111,8 +111,8 @@ static void byte_level__special_tokens__follow_the_metadata(void **state)
 }
 
 #define U "\xE2\x96\x81" /* SentencePiece's blank */
-static const char *const pieces[] = {"<unk>", "<s>", "</s>", "<0x41>", "<0x42>", U,   "a",  "b",
-                                     "c",     "ab",  "bc",   U "a",    "abc",    U U, "xx", "x"};
+static const char *const pieces[] = {"<unk>", "<s>", "</s>", "<0x41>", "<0x42>", U,     "a",  "b",
+                                     "c",     "ab",  "bc",   (U "a"),  "abc",    (U U), "xx", "x"};
 enum { PIECES = sizeof pieces / sizeof *pieces };
 
 /* bc before ab before _a; abc last; xx is for control only. */

@@ -47,7 +47,7 @@ static double q6_k_value(const uint8_t *b, int j)
     const int low = b[64 * part + 32 * (group % 2) + at];
     const int four = group < 2 ? low % 16 : low / 16;
     const int two = b[128 + 32 * part + at] >> (2 * group) & 3;
-    const int scale = (int8_t)b[192 + j / 16];
+    const int byte = b[192 + j / 16], scale = byte < 128 ? byte : byte - 256;
     return half_of(b + 208) * scale * (four + 16 * two - 32);
 }
 
@@ -80,7 +80,7 @@ enum { KINDS = sizeof kinds / sizeof *kinds, BLOCKS = 64 };
 static uint8_t *random_blocks(rf_dtype dtype, uint64_t seed)
 {
     const size_t bytes = rf_dtype_bytes(dtype, rf_dtype_block(dtype));
-    uint8_t *blocks = malloc(BLOCKS * bytes);
+    uint8_t *blocks = calloc(BLOCKS, bytes);
     for (size_t i = 0; i < BLOCKS * bytes; i++)
         blocks[i] = (uint8_t)(int)(128 + 128 * rf_test_value(seed, i));
     for (size_t i = 0; i < BLOCKS; i++) {

@@ -86,7 +86,7 @@ static void expect(const reference *data, const precond *c, const char *what, co
 static void identities_hold(const precond *c, const double *s, const double *s_inverse,
                             double limit)
 {
-    double t[RR], u[RR];
+    double t[RR] = {0}, u[RR] = {0};
     multiply(t, s, c->x, c->r);
     multiply(u, t, s, c->r);
     assert_true(off(u, c->y, c->r * c->r) <= limit); /* S X S = Y */

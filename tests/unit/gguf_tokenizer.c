@@ -245,7 +245,10 @@ static real_model read_real(const char *path)
         /* runs of blanks are merged last of all */
         m.score[id] = id < 259 ? 0 : is_blank(key) ? -1e9f : (float)(259 - id);
     }
-    json_array_foreach(merges, index, value) m.merge[m.merges++] = json_string_value(value);
+    for (index = 0; index < json_array_size(merges); index++) {
+        value = json_array_get(merges, index);
+        m.merge[m.merges++] = json_string_value(value);
+    }
     json_array_foreach(json_object_get(m.root, "added_tokens"), index, value)
         m.kind[json_integer_value(json_object_get(value, "id"))] = 3;
     return m;

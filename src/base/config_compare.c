@@ -31,6 +31,31 @@ int rf_config_is_default(const rf_config *config, const char *key)
     return same;
 }
 
+static void write_changed(FILE *out, const rf_config *config, const rf_config *defaults)
+{
+    for (int i = 0; i < rf_config_schema_count; i++) {
+        char *text = value_text(config, i), *standard = value_text(defaults, i);
+        if (strcmp(text, standard) != 0) fprintf(out, "%s: %s\n", rf_config_schema[i].key, text);
+        free(text);
+        free(standard);
+    }
+}
+
+char *rf_config_changed(const rf_config *config)
+{
+    char *text = NULL;
+    size_t bytes = 0;
+    rf_config *defaults = NULL;
+    FILE *out = open_memstream(&text, &bytes);
+    if (!out) return NULL;
+    const int made = rf_config_parse(&defaults, "", 0, "defaults", NULL, 0) == RF_OK;
+    if (made) write_changed(out, config, defaults);
+    rf_config_destroy(&defaults);
+    if (fclose(out) == 0 && made) return text;
+    free(text);
+    return NULL;
+}
+
 int rf_config_differences(const rf_config *before, const rf_config *now, char *text, size_t bytes)
 {
     int count = 0;

@@ -65,6 +65,18 @@ int rf_config_key_nearest(const char *key, char *nearest, size_t bytes)
     return nearest[0] != '\0';
 }
 
+rf_status rf_config_check_key(const char *key, const char *where)
+{
+    char nearest[128];
+    if (rf_config_entry_find(key) >= 0) return RF_OK;
+    if (rf_config_section_find(key) >= 0)
+        return rf_fail(RF_USAGE, "'%s' is a section, not a key (%s). Name a key, e.g. '%s'", key,
+                       where, rf_config_schema[rf_config_section_find(key)].key);
+    if (rf_config_key_nearest(key, nearest, sizeof nearest))
+        return rf_fail(RF_USAGE, "unknown key '%s' (%s). Did you mean '%s'?", key, where, nearest);
+    return rf_fail(RF_USAGE, "unknown key '%s' (%s). See refract config --schema", key, where);
+}
+
 static void describe_range(const rf_config_entry *entry, FILE *out)
 {
     const int above = (entry->flags & RF_CONFIG_ABOVE) != 0;

@@ -102,5 +102,7 @@ rf_stop_reason rf_stop_local(const rf_stop_watch *watch)
     if (watch->limit > 0 && rf_clock_seconds() - watch->start + watch->reserve >= watch->limit)
         return RF_STOP_TIME;
     if (watch->stop_file && access(watch->stop_file, F_OK) == 0) return RF_STOP_FILE;
+    for (const char *const *file = watch->stop_files; file && *file; file++)
+        if (access(*file, F_OK) == 0) return RF_STOP_FILE;
     return RF_STOP_NONE;
 }

@@ -38,6 +38,7 @@ rf_status rf_cli_eval(rf_cli *cli, int argc, char **argv);
 rf_status rf_cli_inspect(rf_cli *cli, int argc, char **argv);
 rf_status rf_cli_methods(rf_cli *cli, int argc, char **argv);
 rf_status rf_cli_prepare(rf_cli *cli, int argc, char **argv);
+rf_status rf_cli_sweep(rf_cli *cli, int argc, char **argv);
 rf_status rf_cli_train(rf_cli *cli, int argc, char **argv);
 
 /** Root prints version, commit, compiler, build and the libraries. Local. */

@@ -14,6 +14,7 @@ static const rf_command commands[] = {
     {"inspect", "what a checkpoint, telemetry, token or safetensors file holds", rf_cli_inspect},
     {"methods", "every method, its paper, its keys, what it combines with", rf_cli_methods},
     {"prepare", "text or JSONL into a token store, by all ranks together", rf_cli_prepare},
+    {"sweep", "plan, run and collect many runs that differ in a few keys", rf_cli_sweep},
     {"train", "fine-tune a model, or go on with a run", rf_cli_train},
 };
 enum { COMMANDS = sizeof commands / sizeof commands[0] };

@@ -9,7 +9,7 @@
 
 #include "refract/base/file.h"
 #include "refract/comm/agree.h"
-#include "run_lock.h"
+#include "refract/io/run_lock.h"
 
 struct rf_run_folder {
     MPI_Comm comm; /* borrowed */

@@ -1,4 +1,4 @@
-#include "run_lock.h"
+#include "refract/io/run_lock.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -180,6 +180,16 @@ rf_status rf_run_lock_take(const char *path, const char *output, const rf_lock_h
     }
     return rf_fail(RF_CONFLICT, "run folder '%s' is being taken by another run (%s). Try again",
                    output, path);
+}
+
+rf_lock_state rf_run_lock_look(const char *path, const rf_lock_holder *self, rf_lock_holder *holder)
+{
+    *holder = (rf_lock_holder){.host = ""};
+    const int file = open(path, O_RDONLY | O_CLOEXEC);
+    if (file < 0) return errno == ENOENT ? RF_LOCK_FREE : RF_LOCK_HELD;
+    const int known = read_holder(file, holder);
+    close(file);
+    return known && gone(holder, self) ? RF_LOCK_DEAD : RF_LOCK_HELD;
 }
 
 void rf_run_lock_release(const char *path, const rf_lock_holder *self)

@@ -56,3 +56,15 @@ rf_status rf_h5_each_attribute(rf_h5 *file, const char *path, rf_h5_visitor *vis
     if (end < 0) walking.status = rf_h5_fail(file, "list the attributes of", path);
     return rf_h5_agree(file, walking.status);
 }
+
+rf_status rf_h5_link(rf_h5 *file, const char *path, const char *target_file,
+                     const char *target_path)
+{
+    const hid_t links = H5Pcreate(H5P_LINK_CREATE);
+    herr_t made = H5Pset_create_intermediate_group(links, 1);
+    if (made >= 0)
+        made = H5Lcreate_external(target_file, target_path, file->id, path, links, H5P_DEFAULT);
+    const rf_status status = made >= 0 ? RF_OK : rf_h5_fail(file, "create link", path);
+    rf_h5_drop(links);
+    return rf_h5_agree(file, status);
+}

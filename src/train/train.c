@@ -107,6 +107,7 @@ static rf_status run(training *t, int is_dry)
 {
     training_print_banner(t);
     if (!is_dry) RF_TRY(rf_run_open(&t->run, t->env->world, t->config, t->log, t->env->start));
+    t->run.watch.stop_files = t->env->stop_files;
     RF_TRY(training_prepare(t));
     training_print_steps(t);
     rf_session_print_plan(&t->session);

@@ -47,14 +47,27 @@ static rf_status take_memory(training *t)
     return RF_OK;
 }
 
+/* How large the run is; returns the number of attributes. */
+static int add_sizes(const training *t, rf_attribute *attributes)
+{
+    const rf_params *params = &t->session.decoder->params;
+    attributes[0] = (rf_attribute){.name = "total_steps", .number = t->steps};
+    attributes[1] = (rf_attribute){.name = "parameters", .number = rf_params_total_global(params)};
+    attributes[2] =
+        (rf_attribute){.name = "trained_parameters", .number = rf_params_trained_global(params)};
+    return 3;
+}
+
 static rf_status open_file(training *t)
 {
     rf_recorder *rec = &t->recorder;
     const rf_session *s = &t->session;
     char path[PATH_MAX];
-    rf_attribute attributes[RF_ORIGIN_ATTRIBUTES];
+    rf_attribute attributes[RF_ORIGIN_ATTRIBUTES + 3];
     const char *phases[RF_STEP_PHASES + RF_PHASES];
     const rf_origin origin = training_origin(t);
+    int attribute_count = rf_origin_attributes(&origin, attributes);
+    attribute_count += add_sizes(t, attributes + attribute_count);
     for (int i = 0; i < RF_STEP_PHASES; i++) phases[i] = rf_step_phase_name(i);
     for (int i = 0; i < RF_PHASES; i++) phases[RF_STEP_PHASES + i] = rf_phase_name((rf_phase)i);
     const rf_telemetry_data data[] = {
@@ -65,8 +78,7 @@ static rf_status open_file(training *t)
                                           .resume_step = t->trainer.step,
                                           .evaluated_step = t->evaluated_step,
                                           .attributes = attributes,
-                                          .attribute_count =
-                                              rf_origin_attributes(&origin, attributes),
+                                          .attribute_count = attribute_count,
                                           .modules = rec->module,
                                           .module_count = rec->modules,
                                           .rank_r = rec->rank_r,

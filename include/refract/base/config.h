@@ -55,6 +55,11 @@ int rf_config_is_set(const rf_config *config, const char *key);
 /** 1 when the key's value is the schema's default, whoever set it. Local. */
 int rf_config_is_default(const rf_config *config, const char *key);
 
+/**
+ * RF_USAGE where there is no such key, with `where` and the nearest known key. Local.
+ */
+rf_status rf_config_check_key(const char *key, const char *where);
+
 /** Number of keys, and key number `index` in schema order, from 0. Local. */
 int rf_config_key_count(void);
 const char *rf_config_key(int index);
@@ -85,6 +90,13 @@ char *rf_config_resolved(const rf_config *config);
  * configuration. NUL-terminated, malloc'ed, owned by the caller. Local; NULL without memory.
  */
 char *rf_config_yaml(const rf_config *config);
+
+/**
+ * What differs from the defaults, one "key: value" per line in schema order, whoever set it: equal
+ * texts mean equal configurations, and a key that a later version adds changes nothing. malloc'ed,
+ * owned by the caller. Local; NULL without memory.
+ */
+char *rf_config_changed(const rf_config *config);
 
 /**
  * Lists the keys in which two configurations differ and that may not change on resume, one

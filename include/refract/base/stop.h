@@ -41,6 +41,7 @@ typedef struct rf_stop_watch {
     double reserve; /**< seconds one more step and the last save need; kept up to date */
     const char
         *stop_file; /**< OUTPUT/STOP, looked for by the rank that has it; else NULL; borrowed */
+    const char *const *stop_files; /**< more of them, up to a NULL; NULL = none; borrowed */
 } rf_stop_watch;
 
 /**

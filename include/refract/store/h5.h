@@ -47,6 +47,13 @@ const char *rf_h5_path(const rf_h5 *file);
 
 enum { RF_H5_DIMS = 3 };
 
+/**
+ * Makes `path` a link to the object `target_path` of another file, whose name is looked for beside
+ * this file. That file need not be there.
+ */
+rf_status rf_h5_link(rf_h5 *file, const char *path, const char *target_file,
+                     const char *target_path);
+
 /** Type and extent of a dataset. */
 typedef struct rf_h5_layout {
     rf_dtype dtype; /**< bf16 is stored as uint16 with attribute encoding = "bfloat16" */

@@ -10,13 +10,14 @@
 
 /** What a command knows of its process besides the configuration. */
 typedef struct rf_environment {
-    MPI_Comm world;           /**< borrowed */
-    rf_log *log;              /**< borrowed */
-    int threads;              /**< of this rank */
-    double start;             /**< rf_clock_seconds() when the program began */
-    const char *command_line; /**< borrowed, as the next two */
-    const char *blas;         /**< version and kernels of the BLAS */
-    const char *program;      /**< SHA-256 of the executable */
+    MPI_Comm world;                /**< borrowed */
+    rf_log *log;                   /**< borrowed */
+    int threads;                   /**< of this rank */
+    double start;                  /**< rf_clock_seconds() when the program began */
+    const char *command_line;      /**< borrowed, as the next two */
+    const char *blas;              /**< version and kernels of the BLAS */
+    const char *program;           /**< SHA-256 of the executable */
+    const char *const *stop_files; /**< besides OUTPUT/STOP, up to a NULL; NULL = none; borrowed */
 } rf_environment;
 
 /**

@@ -24,6 +24,20 @@ rf_lock_holder rf_lock_holder_self(void);
 rf_status rf_run_lock_take(const char *path, const char *output, const rf_lock_holder *self,
                            rf_log *log);
 
+/** What a look at a lock file finds. */
+typedef enum rf_lock_state {
+    RF_LOCK_FREE, /**< there is none */
+    RF_LOCK_HELD, /**< by someone who may be alive */
+    RF_LOCK_DEAD  /**< its holder is known to be gone: rf_run_lock_take would take it over */
+} rf_lock_state;
+
+/**
+ * Who holds `path`, without touching it; *holder is zeroed where nothing tells. `self` is who asks.
+ * Local.
+ */
+rf_lock_state rf_run_lock_look(const char *path, const rf_lock_holder *self,
+                               rf_lock_holder *holder);
+
 /** Removes the file if it still names `self`. Local. */
 void rf_run_lock_release(const char *path, const rf_lock_holder *self);
 

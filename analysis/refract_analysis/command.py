@@ -5,9 +5,10 @@ import argparse
 import sys
 import warnings
 
-from . import __version__, export, report, watch
+from . import __version__, compare, export, page, pareto, report, style, sweep_page, watch
 from .reader import RunError
 from .runs import Runs, load
+from .sweeps import load_sweep
 
 
 def _load(paths: list[str]) -> Runs:
@@ -36,6 +37,22 @@ def _export(options: argparse.Namespace) -> int:
     return 0
 
 
+def _sweep(options: argparse.Namespace) -> int:
+    sweep = load_sweep(options.sweep)
+    score = compare.choose(sweep, options.score)
+    print(sweep_page.text(sweep, score))
+    if options.output:
+        page.save(sweep_page.build(sweep, score), options.output)
+        print(f"\npage: {options.output}")
+    if options.png:
+        style.save(pareto.figure(compare.settings(sweep), score), options.png, "png", "white")
+        print(f"picture: {options.png}")
+    if options.csv:
+        for path in export.write_sweep(sweep, score, options.csv):
+            print(path)
+    return 0
+
+
 def parser() -> argparse.ArgumentParser:
     """The command line."""
     made = argparse.ArgumentParser(prog="refract-analysis", description="Looks at runs of Refract: finished ones, "
@@ -48,6 +65,13 @@ def parser() -> argparse.ArgumentParser:
     one.add_argument("-o", "--output", default="report.html", metavar="FILE", help="default: %(default)s")
     one.add_argument("--title", default="Refract report", help="default: %(default)s")
     one.set_defaults(act=_report)
+    one = commands.add_parser("sweep", help="settings of a sweep against each other: tables, Pareto plot, page")
+    one.add_argument("sweep", metavar="SWEEP", help="sweep.h5 of refract sweep collect, or the sweep's folder")
+    one.add_argument("--score", choices=compare.SCORES, help="what is compared; default: the held-out loss")
+    one.add_argument("-o", "--output", metavar="FILE", help="also one self-contained HTML page")
+    one.add_argument("--png", metavar="FILE", help="also the Pareto plot as a picture")
+    one.add_argument("--csv", metavar="DIR", help="also every table as a CSV file")
+    one.set_defaults(act=_sweep)
     one = commands.add_parser("watch", help="follows one run in the terminal until it ends")
     one.add_argument("run", metavar="RUN")
     one.add_argument("--interval", type=float, default=2.0, metavar="SECONDS", help="default: %(default)s")

@@ -3,6 +3,10 @@ from __future__ import annotations
 
 import html
 import math
+import os
+import pathlib
+import re
+import tempfile
 from typing import Any
 
 import pandas as pd
@@ -31,8 +35,8 @@ td.text, th.text { text-align: left; } td:first-child { white-space: nowrap; }
 code, td.code { font-family: ui-monospace, "DejaVu Sans Mono", Consolas, monospace; font-size: 12px; }
 .warning { border-left: 4px solid #d55e00; } .warning ul { margin: 6px 0 0; padding-left: 20px; }
 .state { padding: 1px 8px; border-radius: 9px; border: 1px solid currentColor; white-space: nowrap; font-size: 12px; }
-.finished { color: #00694c; } .running { color: #005b91; } .stopped { color: #8a5a00; }
-.killed, .silent { color: #a03b00; }
+.finished, .done { color: #00694c; } .running { color: #005b91; } .stopped { color: #8a5a00; }
+.killed, .silent, .failed, .vanished { color: #a03b00; }
 details > summary { cursor: pointer; font-weight: 600; padding: 4px 0; } details > summary:hover { color: var(--accent); }
 nav a { color: var(--accent); text-decoration: none; margin-right: 16px; } nav { margin: 12px 0 24px; }
 @media print { body { background: none; } section.card { break-inside: avoid; border: 0; padding: 0; } }
@@ -101,3 +105,36 @@ def page(title: str, subtitle: str, body: str) -> str:
             f'<meta name="viewport" content="width=device-width, initial-scale=1">'
             f'<link rel="icon" href="data:,"><title>{escape(title)}</title><style>{CSS}</style></head>\n'
             f'<body><main><h1>{escape(title)}</h1><p class="soft">{escape(subtitle)}</p>{body}</main></body></html>\n')
+
+
+def unique(body: str) -> str:
+    """Ids within the figures are made unique: all figures share one page."""
+    count = 0
+
+    def rename(found: re.Match[str]) -> str:
+        nonlocal count
+        count += 1
+        text = found.group(0)
+        for name in set(re.findall(r'\bid="([^"]+)"', text)):
+            new = f"f{count}-{name}"
+            text = text.replace(f'id="{name}"', f'id="{new}"').replace(f'#{name}"', f'#{new}"')
+            text = text.replace(f"#{name})", f"#{new})")
+        return text
+
+    return re.sub(r"<svg.*?</svg>", rename, body, flags=re.DOTALL)
+
+
+def save(text: str, path: str | os.PathLike[str]) -> None:
+    """Writes a page whole or not at all."""
+    target = pathlib.Path(path)
+    handle, temporary = tempfile.mkstemp(dir=target.parent or ".", prefix=f".{target.name}.")
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(text)
+        mask = os.umask(0)
+        os.umask(mask)
+        os.chmod(temporary, 0o666 & ~mask)
+        os.replace(temporary, target)
+    except BaseException:
+        os.unlink(temporary)
+        raise

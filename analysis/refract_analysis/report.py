@@ -3,12 +3,9 @@ from __future__ import annotations
 
 import datetime
 import os
-import pathlib
-import re
-import tempfile
 
 from . import curves, methods, phases, ranks, state, tables
-from .page import card, escape, fold, page, picture, table
+from .page import card, escape, fold, page, picture, save, table, unique
 from .runs import Run, Runs
 
 MOST_OPEN = 3  # with more runs the parts on single ones are folded
@@ -88,37 +85,9 @@ def build(runs: Runs, title: str = "Refract report") -> str:
     parts = "".join(_run(run, len(runs) <= MOST_OPEN) for run in runs)
     single = f"<h2 id=\"runs\">Inside the run{'s' if len(runs) > 1 else ''}</h2>{parts}" if parts else ""
     body = _problems(runs) + "<h2 id=\"overview\">Overview</h2>" + _overview(runs) + single + _settings(runs)
-    return page(title, f"{count}, as of {now}", _unique(body))
-
-
-def _unique(body: str) -> str:
-    """Ids within the figures are made unique: all figures share one page."""
-    count = 0
-
-    def rename(found: re.Match[str]) -> str:
-        nonlocal count
-        count += 1
-        text = found.group(0)
-        for name in set(re.findall(r'\bid="([^"]+)"', text)):
-            new = f"f{count}-{name}"
-            text = text.replace(f'id="{name}"', f'id="{new}"').replace(f'#{name}"', f'#{new}"')
-            text = text.replace(f"#{name})", f"#{new})")
-        return text
-
-    return re.sub(r"<svg.*?</svg>", rename, body, flags=re.DOTALL)
+    return page(title, f"{count}, as of {now}", unique(body))
 
 
 def write(runs: Runs, path: str | os.PathLike[str], title: str = "Refract report") -> None:
     """Writes the page whole or not at all."""
-    text, target = build(runs, title), pathlib.Path(path)
-    handle, temporary = tempfile.mkstemp(dir=target.parent or ".", prefix=f".{target.name}.")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
-        mask = os.umask(0)
-        os.umask(mask)
-        os.chmod(temporary, 0o666 & ~mask)
-        os.replace(temporary, target)
-    except BaseException:
-        os.unlink(temporary)
-        raise
+    save(build(runs, title), path)

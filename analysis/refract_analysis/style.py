@@ -75,11 +75,11 @@ def empty(axes: Axes, words: str) -> None:
     axes.set_yticks([])
 
 
-def save(made: Figure, target: Any, kind: str) -> None:
-    """Writes the figure as "svg" or "png", the same bytes for the same numbers."""
+def save(made: Figure, target: Any, kind: str, paper: str = "none") -> None:
+    """Writes the figure as "svg" or "png", the same bytes for the same numbers. paper: its background."""
     metadata = {"Date": None, "Creator": "refract-analysis"} if kind == "svg" else {"Software": "refract-analysis"}
     with matplotlib.rc_context(PARAMETERS):
-        made.savefig(target, format=kind, metadata=metadata, dpi=144)
+        made.savefig(target, format=kind, metadata=metadata, dpi=144, facecolor=paper)
 
 
 def svg(made: Figure) -> str:

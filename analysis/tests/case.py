@@ -1,7 +1,9 @@
 """What the tests of the package share: runs of the program on tiny data, made once per class."""
 import json
 import pathlib
+import shutil
 import signal
+import struct
 import subprocess
 import sys
 import tempfile
@@ -26,8 +28,10 @@ import refract_analysis
 from refract_analysis import command
 from support import REFRACT, clean_environment
 
-__all__ = ["Case", "append", "command", "files", "h5py", "numpy", "pandas", "refract_analysis", "yaml", "matplotlib"]
+__all__ = ["Case", "append", "command", "files", "h5py", "needs_browser", "numpy", "pandas", "refract_analysis", "yaml", "matplotlib"]
 STEPS = 24
+BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+needs_browser = unittest.skipUnless(BROWSER, "no chromium here to look at the page with")
 
 
 class Case(unittest.TestCase):
@@ -88,6 +92,20 @@ class Case(unittest.TestCase):
             return len(refract_analysis.load(cls.folder / output)[0].steps)
         except refract_analysis.RunError:
             return 0
+
+    def assert_browser_shows(self, page):
+        """A headless browser draws the page, which is not blank, and has nothing to say about it."""
+        picture = page.with_suffix(".png")
+        done = subprocess.run(
+            [BROWSER, "--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--enable-logging=stderr",
+             "--v=0", "--window-size=1200,4000", f"--user-data-dir={self.folder}/browser",
+             f"--screenshot={picture}", page.as_uri()],
+            capture_output=True, text=True, timeout=120, check=False)
+        self.assertEqual([line for line in done.stderr.splitlines() if "CONSOLE" in line], [])
+        self.assertTrue(picture.exists(), done.stderr)
+        self.assertEqual(struct.unpack(">2I", picture.read_bytes()[16:24]), (1200, 4000))
+        shades = matplotlib.image.imread(picture)[..., :3].reshape(-1, 3)
+        self.assertGreater((shades.max(axis=1) < 0.9).mean(), 0.01, "the page is blank")
 
     @classmethod
     def killed(cls, output):

@@ -2,16 +2,12 @@
 import html.parser
 import os
 import re
-import shutil
-import struct
-import subprocess
 import unittest
 
-from case import Case, append, command, h5py, matplotlib, numpy, refract_analysis
+from case import Case, append, command, h5py, needs_browser, numpy, refract_analysis
 from refract_analysis import curves, methods, phases, ranks, style, tables
 
 VOID = {"meta", "link", "br", "img", "hr"}
-BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 
 
 class Page(html.parser.HTMLParser):
@@ -199,20 +195,9 @@ class Report(Case):
         self.assertTrue(style.png(curves.training(refract_analysis.load(self.folder / "lora").runs))
                         .startswith("data:image/png;base64,"))
 
-    @unittest.skipUnless(BROWSER, "no chromium here to look at the page with")
+    @needs_browser
     def test_browser__shows_it_without_a_word_on_its_console(self):
-        picture = self.folder / "page.png"
-        done = subprocess.run(
-            [BROWSER, "--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--enable-logging=stderr",
-             "--v=0", "--window-size=1200,4000", f"--user-data-dir={self.folder}/browser",
-             f"--screenshot={picture}", (self.folder / "page.html").as_uri()],
-            capture_output=True, text=True, timeout=60, check=False)
-        self.assertEqual([line for line in done.stderr.splitlines() if "CONSOLE" in line], [])
-        data = picture.read_bytes()
-        self.assertEqual(struct.unpack(">2I", data[16:24]), (1200, 4000))
-        shades = matplotlib.image.imread(picture)[..., :3].reshape(-1, 3)
-        inked = (shades.max(axis=1) < 0.9).mean()
-        self.assertGreater(inked, 0.01, "the page is blank")
+        self.assert_browser_shows(self.folder / "page.html")
 
 
 class Tables(Case):

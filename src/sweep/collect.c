@@ -215,7 +215,8 @@ static void read_results(collection *c, rf_log *log)
 {
     for (int64_t i = 0; i < c->sweep->count; i++) {
         const rf_sweep_state state = c->survey->record[i].state;
-        const rf_status status = rf_sweep_result_read(&c->result[i], c->sweep, i);
+        const rf_status status =
+            rf_sweep_result_read(&c->result[i], c->sweep, i, state == RF_SWEEP_RUNNING);
         if (state == RF_SWEEP_VANISHED)
             rf_log_warning(log, "run %lld: %s", (long long)i, c->survey->record[i].message);
         else if (status != RF_OK && (state == RF_SWEEP_DONE || state == RF_SWEEP_STOPPED))

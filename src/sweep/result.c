@@ -81,7 +81,8 @@ static rf_status read_all(rf_sweep_result *result, rf_h5 *file)
     return RF_OK;
 }
 
-rf_status rf_sweep_result_read(rf_sweep_result *result, const rf_sweep *sweep, int64_t index)
+rf_status rf_sweep_result_read(rf_sweep_result *result, const rf_sweep *sweep, int64_t index,
+                               int is_live)
 {
     char path[PATH_MAX];
     rf_h5 *file = NULL;
@@ -96,7 +97,7 @@ rf_status rf_sweep_result_read(rf_sweep_result *result, const rf_sweep *sweep, i
                                 .eval_loss = NAN,
                                 .step_seconds = NAN};
     RF_TRY(rf_sweep_path(sweep, index, "runs", "/run.h5", path));
-    RF_TRY(rf_h5_open(&file, path, RF_H5_READ_LIVE, MPI_COMM_NULL));
+    RF_TRY(rf_h5_open(&file, path, is_live ? RF_H5_READ_LIVE : RF_H5_READ, MPI_COMM_NULL));
     const rf_status status = read_all(result, file);
     rf_h5_close(&file);
     return status;

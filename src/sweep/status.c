@@ -81,7 +81,7 @@ static void write_note(const rf_sweep *sweep, int64_t index, const rf_sweep_reco
         snprintf(note, bytes, "code %d: %s", record->code, record->message);
     if (record->state != RF_SWEEP_RUNNING) return;
     snprintf(note, bytes, "process %ld on %s", record->holder.pid, record->holder.host);
-    if (rf_sweep_result_read(&result, sweep, index) == RF_OK)
+    if (rf_sweep_result_read(&result, sweep, index, 1) == RF_OK)
         snprintf(note, bytes, "step %" PRId64 "/%" PRId64 ", process %ld on %s", result.steps,
                  result.total_steps, record->holder.pid, record->holder.host);
 }
@@ -149,7 +149,7 @@ static json_t *run_object(const rf_sweep *sweep, int64_t index, const rf_sweep_r
     if (!run || record->state != RF_SWEEP_RUNNING) return run;
     json_object_set_new(run, "host", json_string(record->holder.host));
     json_object_set_new(run, "process", json_integer(record->holder.pid));
-    if (rf_sweep_result_read(&result, sweep, index) == RF_OK)
+    if (rf_sweep_result_read(&result, sweep, index, 1) == RF_OK)
         json_object_set_new(run, "steps", json_integer(result.steps));
     return run;
 }

@@ -34,8 +34,13 @@ typedef struct rf_sweep_result {
     double loss, eval_loss, step_seconds;                /**< of the last step; of all steps */
 } rf_sweep_result;
 
-/** Reads FOLDER/runs/ID/run.h5, also while it grows. Local; RF_INPUT. */
-rf_status rf_sweep_result_read(rf_sweep_result *result, const rf_sweep *sweep, int64_t index);
+/**
+ * Reads FOLDER/runs/ID/run.h5: a closed file, or (is_live) one that is growing. One whose writer
+ * was killed is refused: where it was cut short HDF5 would wait for the missing part. Local;
+ * RF_INPUT.
+ */
+rf_status rf_sweep_result_read(rf_sweep_result *result, const rf_sweep *sweep, int64_t index,
+                               int is_live);
 
 /**
  * Writes FOLDER/sweep.h5 (schema refract/sweep, version 1): /runs/NAME a column a run, /keys/KEY

@@ -18,7 +18,7 @@ typedef struct rf_cli {
     double start; /**< rf_clock_seconds() when the program began */
     int is_mute;  /**< 1: another process of the same launch tells the failure */
     rf_log log;
-    char blas[128];          /**< version and kernels, the same on all ranks */
+    char blas[160];          /**< version and kernels, the same on all ranks */
     char program[65];        /**< SHA-256 of the executable, the same on all ranks */
     char command_line[4096]; /**< as it was typed, cut where it is longer */
 } rf_cli;

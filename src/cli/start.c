@@ -8,6 +8,7 @@
 
 #include "cli_internal.h"
 #include "refract/comm/agree.h"
+#include "refract/linalg/bf16.h"
 #include "refract/store/digest.h"
 
 /* How many ranks of this node run on exactly the CPUs this one does. */
@@ -86,7 +87,7 @@ static rf_status check_launch(rf_cli *cli)
 }
 
 typedef struct identity {
-    char blas[128]; /* version and kernels */
+    char blas[160]; /* version and kernels, and those of bf16 */
     char program[RF_DIGEST_BYTES];
     char host[64];
 } identity;
@@ -113,8 +114,8 @@ static rf_status digest_program(char hex[RF_DIGEST_BYTES])
 static rf_status identify(const rf_cli *cli, identity *mine)
 {
     *mine = (identity){.host = ""};
-    snprintf(mine->blas, sizeof mine->blas, "%.90s core %.30s", openblas_get_config(),
-             RF_FAULT_AT("start.blas") ? "another" : openblas_get_corename());
+    snprintf(mine->blas, sizeof mine->blas, "%.90s core %.30s, bf16 %.12s", openblas_get_config(),
+             RF_FAULT_AT("start.blas") ? "another" : openblas_get_corename(), rf_bf16_kernels());
     snprintf(mine->host, sizeof mine->host, "%s", cli->log.host);
     RF_TRY(digest_program(mine->program));
     if (RF_FAULT_AT("start.program")) memset(mine->program, '0', RF_DIGEST_BYTES - 1);
@@ -130,10 +131,12 @@ static rf_status compare(const identity *all, int size)
                            "%.12s). Install one build on all nodes",
                            i, all[i].host, all[0].host, all[i].program, all[0].program);
         if (strcmp(all[i].blas, all[0].blas) != 0)
-            return rf_fail(RF_RESOURCES,
-                           "rank %d on %s has other BLAS kernels than rank 0 on %s (%s; %s). Use "
-                           "nodes of one kind, or set OPENBLAS_CORETYPE to the older one's core",
-                           i, all[i].host, all[0].host, all[i].blas, all[0].blas);
+            return rf_fail(
+                RF_RESOURCES,
+                "rank %d on %s has other BLAS kernels than rank 0 on %s (%s; %s). Use "
+                "nodes of one kind, or set OPENBLAS_CORETYPE and ONEDNN_MAX_CPU_ISA to the "
+                "older one's",
+                i, all[i].host, all[0].host, all[i].blas, all[0].blas);
     }
     return RF_OK;
 }

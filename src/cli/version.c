@@ -1,10 +1,12 @@
 #include <cblas.h>
 #include <hdf5.h>
+#include <oneapi/dnnl/dnnl.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "cli_internal.h"
 #include "refract/base/real.h"
+#include "refract/linalg/bf16.h"
 #include "rf_version.h"
 
 void rf_cli_version(const rf_cli *cli)
@@ -22,6 +24,8 @@ void rf_cli_version(const rf_cli *cli)
     printf("build     %s\n", RF_BUILD_TYPE);
     printf("numbers   %s\n", RF_REAL_NAME);
     printf("BLAS      %s (core %s)\n", openblas_get_config(), openblas_get_corename());
+    printf("bf16      oneDNN %d.%d.%d (%s)\n", dnnl_version()->major, dnnl_version()->minor,
+           dnnl_version()->patch, rf_bf16_kernels());
     printf("MPI       %s\n", mpi);
     printf("HDF5      %u.%u.%u\n", major, minor, release);
 }

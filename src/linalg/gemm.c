@@ -43,7 +43,7 @@ int64_t rf_weight_scratch(const rf_weight *weight, int64_t width)
     return (width + over) * (weight->rows > weight->cols ? weight->rows : weight->cols);
 }
 
-static const char *item_at(const rf_weight *weight, int64_t row, int64_t col)
+const void *rf_weight_at(const rf_weight *weight, int64_t row, int64_t col)
 {
     return (const char *)weight->data + rf_dtype_bytes(weight->dtype, row * weight->cols + col);
 }
@@ -52,7 +52,7 @@ void rf_weight_nt(rf_real *y, int64_t ldy, const rf_real *x, int64_t ldx, int64_
                   const rf_weight *weight, int64_t row, int64_t n, rf_real beta, rf_real *scratch)
 {
     const int64_t k = weight->cols;
-    const void *tile = item_at(weight, row, 0);
+    const void *tile = rf_weight_at(weight, row, 0);
     if (weight->dtype != RF_DTYPE_REAL) {
         rf_convert(scratch, RF_DTYPE_REAL, tile, weight->dtype, n * k);
         tile = scratch;
@@ -73,8 +73,8 @@ void rf_weight_nn(rf_real *y, int64_t ldy, const rf_real *x, int64_t ldx, int64_
     const int64_t from = col / block * block, to = (col + n + block - 1) / block * block;
     const int64_t width = to - from;
     for (int64_t row = 0; row < k; row++)
-        rf_convert(scratch + row * width, RF_DTYPE_REAL, item_at(weight, row, from), weight->dtype,
-                   width);
+        rf_convert(scratch + row * width, RF_DTYPE_REAL, rf_weight_at(weight, row, from),
+                   weight->dtype, width);
     rf_gemm(RF_N, RF_N, m, n, k, 1, x, ldx, scratch + (col - from), width, beta, y, ldy);
 }
 

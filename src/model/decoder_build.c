@@ -253,6 +253,7 @@ rf_status rf_decoder_create(rf_decoder **decoder, const rf_grid *grid,
     m->block = calloc((size_t)c->layers, sizeof *m->block);
     m->state = calloc((size_t)c->layers, sizeof *m->state);
     rf_status status = m->block && m->state ? check_targets(m, options) : no_memory();
+    if (status == RF_OK && options->is_bf16) status = rf_bf16_create(&m->bf16, m->threads);
     if (status == RF_OK) status = build_table(m, options);
     if (status != RF_OK) {
         rf_decoder_destroy(decoder);
@@ -284,6 +285,7 @@ void rf_decoder_destroy(rf_decoder **decoder)
     if (!*decoder) return;
     rf_params_destroy(&(*decoder)->params);
     rf_adapters_destroy(&(*decoder)->adapters);
+    rf_bf16_destroy(&(*decoder)->bf16);
     free((*decoder)->block);
     free((*decoder)->state);
     free(*decoder);

@@ -37,15 +37,30 @@ static int64_t thread_items(const rf_decoder *m)
 {
     const int64_t group = m->config.heads / m->config.kv_heads;
     int64_t most = rf_attention_items(group, m->config.d_head);
-    const int64_t head = rf_linear_scratch(&m->head, m->grid);
+    const int64_t head = rf_linear_scratch(&m->head, m->grid, m->bf16 != NULL);
     if (head > most) most = head;
     for (int64_t i = 0; i < m->config.layers * RF_LINEARS; i++) { /* each as it is held */
         const rf_linear *linear = &m->block[i / RF_LINEARS].linear[i % RF_LINEARS];
-        const int64_t items = rf_linear_scratch(linear, m->grid);
+        const int64_t items = rf_linear_scratch(linear, m->grid, m->bf16 != NULL);
         if (items > most) most = items;
     }
     const int64_t adapter = rf_adapters_scratch(&m->adapters);
     return adapter > most ? adapter : most;
+}
+
+/* Items of the widest operand that is rounded to bf16. */
+static int64_t rounded_items(const rf_decoder *m)
+{
+    static const struct {
+        int first, count;
+    } group[] = {{RF_Q, 3}, {RF_O, 1}, {RF_GATE, 2}, {RF_DOWN, 1}};
+    int64_t most = rf_linear_rounded(&m->head, 1, m->grid, RF_HEAD_ROWS);
+    for (int64_t i = 0; i < 4 * m->config.layers; i++) {
+        const int64_t items = rf_linear_rounded(&m->block[i / 4].linear[group[i % 4].first],
+                                                group[i % 4].count, m->grid, m->max_tokens);
+        if (items > most) most = items;
+    }
+    return most;
 }
 
 static int scales_output(const rf_decoder *m)
@@ -115,6 +130,7 @@ static void scratch_layout(rf_decoder *m, rf_arena *scratch)
     m->context.exchange = RF_TAKE(scratch, rf_real, exchange);
     m->context.exchange_scratch =
         RF_TAKE(scratch, rf_real, rf_collect_scratch(&m->tp_collector, exchange, m->grid->slices));
+    if (m->bf16) m->context.rounded = RF_TAKE(scratch, uint16_t, rounded_items(m));
     rf_workspace_layout(&m->context.workspace, scratch, m->threads, thread_items(m));
     rf_head_scratch_layout(&m->head_scratch, scratch, &m->head, m->grid);
     rf_attention_scratch_layout(&m->attention, scratch, kv_heads,
@@ -132,6 +148,7 @@ void rf_decoder_layout(rf_decoder *m, rf_arena *run, rf_arena *step, rf_arena *s
     m->adapters.workspace = &m->context.workspace;
     rf_adapters_layout(&m->adapters, run);
     m->context.grid = m->grid;
+    m->context.bf16 = m->bf16;
     m->context.collector = &m->tp_collector;
     state_layout(m, step);
     scratch_layout(m, scratch);

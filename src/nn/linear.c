@@ -26,14 +26,15 @@ static int64_t mask_items(const rf_linear *linear, const rf_grid *grid)
     return chunk > tile ? chunk : tile;
 }
 
-static int64_t widen_items(const rf_linear *linear, const rf_grid *grid)
+static int64_t widen_items(const rf_linear *linear, const rf_grid *grid, int is_bf16)
 {
     int64_t most = 0;
     for (int s = grid->slice_begin; s < grid->slice_end; s++) {
         const rf_weight w = {.dtype = linear->dtype,
                              .rows = rf_slice_rows(&linear->shape, s),
                              .cols = rf_slice_cols(&linear->shape, s)};
-        const int64_t items = rf_weight_scratch(&w, RF_TILE_COLS);
+        const int64_t items = is_bf16 ? rf_bf16_scratch(&w, RF_TILE_ROWS, RF_TILE_COLS)
+                                      : rf_weight_scratch(&w, RF_TILE_COLS);
         if (items > most) most = items;
     }
     return most;
@@ -48,16 +49,32 @@ static int64_t aligned(int64_t reals)
 /* Leaves of a tile's sum: slices of this rank, or token chunks of the longest micro-batch. */
 enum { MAX_TILE_SLOTS = 16 };
 
-int64_t rf_linear_scratch(const rf_linear *linear, const rf_grid *grid)
+int64_t rf_linear_scratch(const rf_linear *linear, const rf_grid *grid, int is_bf16)
 {
     return MAX_TILE_SLOTS * aligned((int64_t)RF_TILE_ROWS * RF_TILE_COLS) +
-           aligned(mask_items(linear, grid)) + aligned(widen_items(linear, grid));
+           aligned(mask_items(linear, grid)) + aligned(widen_items(linear, grid, is_bf16));
 }
 
 int64_t rf_linear_width(const rf_linear *linear, const rf_grid *grid)
 {
     const rf_cut cut = linear->shape.cut;
     return rf_cut_begin(cut, grid->slice_end) - rf_cut_begin(cut, grid->slice_begin);
+}
+
+/* Column-parallel: x, or the gradients of all outputs; row-parallel: x, or the output's gradient.
+ */
+int64_t rf_linear_rounded(const rf_linear *group, int count, const rf_grid *grid, int64_t tokens)
+{
+    int64_t cut = 0, whole = 0, longest = 0;
+    for (int i = 0; i < count; i++) {
+        const rf_shape *shape = &group[i].shape;
+        const int64_t uncut = shape->split == RF_ROWS ? shape->cols : shape->rows;
+        cut += rf_linear_width(&group[i], grid);
+        if (uncut > whole) whole = uncut;
+        if (rf_linear_width(&group[i], grid) > longest) longest = rf_linear_width(&group[i], grid);
+    }
+    const int64_t behind = RF_BF16_ROWS * (whole > longest ? whole : longest);
+    return tokens * (cut > whole ? cut : whole) + behind;
 }
 
 slice_view linear_slice(const rf_linear *linear, const rf_grid *grid, int slice)
@@ -98,13 +115,44 @@ void tile_scratch_mine(tile_scratch *scratch, const rf_linear_context *context,
 {
     const int slots = rf_tree_slots(leaves, 1);
     RF_ASSERT(slots <= MAX_TILE_SLOTS, "%lld leaves in one tile", (long long)leaves);
-    const int64_t need = rf_linear_scratch(linear, context->grid);
+    const int is_bf16 = context->bf16 != NULL;
+    const int64_t need = rf_linear_scratch(linear, context->grid, is_bf16);
     rf_arena arena = {.name = "tile",
                       .base = (char *)rf_workspace_mine(&context->workspace, need),
                       .size = (size_t)need * sizeof(rf_real)};
     rf_tree_layout(&scratch->tree, &arena, items, slots);
     scratch->mask = RF_TAKE(&arena, rf_real, mask_items(linear, context->grid));
-    scratch->widen = RF_TAKE(&arena, rf_real, widen_items(linear, context->grid));
+    scratch->widen = RF_TAKE(&arena, rf_real, widen_items(linear, context->grid, is_bf16));
+}
+
+void share_rounded(const rf_linear_context *context, int64_t at, const rf_real *x, int64_t items)
+{
+    enum { PIECE = 16384 };
+    if (!context->bf16) return;
+#pragma omp for schedule(static) nowait
+    for (int64_t i = 0; i < items; i += PIECE)
+        rf_bf16_take(context->rounded + at + i, x + i, items - i < PIECE ? items - i : PIECE);
+}
+
+void tile_nt(const rf_linear_context *context, rf_real *y, int64_t ldy, tile_rows x,
+             const rf_weight *w, rf_tile tile, rf_real *scratch)
+{
+    if (context->bf16)
+        rf_bf16_nt(context->bf16, y, ldy, context->rounded + x.at, tile.rows, w, tile.col,
+                   tile.cols, 0, scratch);
+    else
+        rf_weight_nt(y, ldy, x.x, w->cols, tile.rows, w, tile.col, tile.cols, 0, scratch);
+}
+
+void tile_nn(const rf_linear_context *context, rf_real *y, int64_t ldy, tile_rows x,
+             const rf_weight *w, rf_tile tile, int adds, rf_real *scratch)
+{
+    if (context->bf16)
+        rf_bf16_nn(context->bf16, y, ldy, context->rounded + x.at, tile.rows, w, tile.col,
+                   tile.cols, adds, scratch);
+    else
+        rf_weight_nn(y, ldy, x.x, w->rows, tile.rows, w, tile.col, tile.cols, adds ? 1 : 0,
+                     scratch);
 }
 
 int linear_drops(const rf_linear_context *context, const rf_linear *linear)

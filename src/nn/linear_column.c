@@ -39,8 +39,8 @@ static void share_forward(const rf_linear_context *context, const rf_linear_pass
         rf_real *y = pass->y + tokens * view.before + tile.row * view.width + tile.col;
         tile_scratch scratch;
         tile_scratch_mine(&scratch, context, linear, 1, 1);
-        rf_weight_nt(y, view.width, x + tile.row * d_in, d_in, tile.rows, &view.w, tile.col,
-                     tile.cols, 0, scratch.widen);
+        const tile_rows in = {.x = x + tile.row * d_in, .at = tile.row * d_in};
+        tile_nt(context, y, view.width, in, &view.w, tile, scratch.widen);
         if (linear->lowrank) {
             const int64_t r = linear->lowrank->r;
             rf_gemm(RF_N, RF_T, tile.rows, tile.cols, r, 1, pass->xs + tile.row * r, r,
@@ -60,6 +60,7 @@ void rf_column_forward(rf_linear_context *context, const rf_linear_pass *group, 
 #pragma omp parallel
     {
         for (int i = 0; i < count; i++) share_down(context, &group[i], x, tokens);
+        share_rounded(context, 0, x, tokens * group[0].linear->shape.cols);
 #pragma omp barrier
         for (int i = 0; i < count; i++)
             for (int s = grid->slice_begin; s < grid->slice_end; s++)
@@ -134,12 +135,13 @@ static rf_real *input_gradient_node(tile_scratch *scratch, const rf_linear_conte
             continue;
         }
         rf_real *leaf = rf_tree_leaf(&scratch->tree);
+        int64_t before = 0; /* gradients of the layers before this one */
         for (int i = 0; i < count; i++) {
             const slice_view view = linear_slice(group[i].linear, grid, s);
-            rf_weight_nn(leaf, tile.cols,
-                         pass_gradient(&group[i]) + tokens * view.before + tile.row * view.width,
-                         view.width, tile.rows, &view.w, tile.col, tile.cols, i > 0,
-                         scratch->widen);
+            const int64_t at = tokens * view.before + tile.row * view.width;
+            const tile_rows dy = {.x = pass_gradient(&group[i]) + at, .at = before + at};
+            tile_nn(context, leaf, tile.cols, dy, &view.w, tile, i > 0, scratch->widen);
+            before += tokens * rf_linear_width(group[i].linear, grid);
         }
         rf_tree_push(&scratch->tree);
     }
@@ -171,11 +173,15 @@ static void add_lowrank_gradient(rf_real *dx, int64_t ld, tile_scratch *scratch,
 }
 
 /* Widest scratch of a group: layers that share an input may be held in different types. */
-static const rf_linear *widest(const rf_linear_pass *group, int count, const rf_grid *grid)
+static const rf_linear *widest(const rf_linear_context *context, const rf_linear_pass *group,
+                               int count)
 {
+    const rf_grid *grid = context->grid;
+    const int is_bf16 = context->bf16 != NULL;
     const rf_linear *most = group[0].linear;
     for (int i = 1; i < count; i++)
-        if (rf_linear_scratch(group[i].linear, grid) > rf_linear_scratch(most, grid))
+        if (rf_linear_scratch(group[i].linear, grid, is_bf16) >
+            rf_linear_scratch(most, grid, is_bf16))
             most = group[i].linear;
     return most;
 }
@@ -189,7 +195,7 @@ static void share_input_gradient(const rf_linear_context *context, const rf_line
     const rf_grid *grid = context->grid;
     const int64_t d_in = group[0].linear->shape.cols;
     const rf_tiles tiles = rf_tiles_of(tokens, d_in);
-    const rf_linear *most = widest(group, count, grid);
+    const rf_linear *most = widest(context, group, count);
 #pragma omp for schedule(dynamic) nowait
     for (int64_t i = 0; i < tiles.count; i++) {
         const rf_tile tile = rf_tile_at(&tiles, i);
@@ -278,10 +284,14 @@ const rf_real *rf_column_backward(rf_linear_context *context, const rf_linear_pa
 #pragma omp parallel
     {
         rf_real *at = dxs;
+        int64_t rounded = 0;
         for (int i = 0; i < count; i++) share_scaled_outputs(context, &group[i], tokens);
 #pragma omp barrier
         for (int i = 0; i < count; i++) {
+            const int64_t items = tokens * rf_linear_width(group[i].linear, context->grid);
             share_down_gradient(context, &group[i], at, tokens);
+            share_rounded(context, rounded, pass_gradient(&group[i]), items);
+            rounded += items;
             if (group[i].linear->lowrank) at += tokens * group[i].linear->lowrank->r;
         }
 #pragma omp barrier

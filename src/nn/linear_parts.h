@@ -24,11 +24,26 @@ slice_view linear_slice(const rf_linear *linear, const rf_grid *grid, int slice)
 typedef struct tile_scratch {
     rf_tree tree;
     rf_real *mask;  /* [RF_TOKEN_CHUNK, d_in] or [RF_TILE_ROWS, RF_TILE_COLS] */
-    rf_real *widen; /* for weights held in a narrower type */
+    rf_real *widen; /* for weights held in another type than the product's */
 } tile_scratch;
 
 void tile_scratch_mine(tile_scratch *scratch, const rf_linear_context *context,
                        const rf_linear *linear, int64_t items, int64_t leaves);
+
+/* The operand of a tile's product: rows of an activation, dense. */
+typedef struct tile_rows {
+    const rf_real *x;
+    int64_t at; /* the same item in context->rounded */
+} tile_rows;
+
+/* With bf16: items of x rounded into context->rounded from `at` on, shared out (no barrier). */
+void share_rounded(const rf_linear_context *context, int64_t at, const rf_real *x, int64_t items);
+
+/* y [tile] = x W[tile.col ..]^T; y [tile] = x W[:, tile.col ..], or added where `adds`. */
+void tile_nt(const rf_linear_context *context, rf_real *y, int64_t ldy, tile_rows x,
+             const rf_weight *w, rf_tile tile, rf_real *scratch);
+void tile_nn(const rf_linear_context *context, rf_real *y, int64_t ldy, tile_rows x,
+             const rf_weight *w, rf_tile tile, int adds, rf_real *scratch);
 
 /* 1 when this layer's adapter drops inputs in this pass. */
 int linear_drops(const rf_linear_context *context, const rf_linear *linear);

@@ -49,9 +49,9 @@ static rf_real *output_node(tile_scratch *scratch, const rf_linear_context *cont
             rf_tree_skip(&scratch->tree);
             continue;
         }
-        rf_weight_nt(rf_tree_leaf(&scratch->tree), tile.cols,
-                     x + tokens * view.before + tile.row * view.width, view.width, tile.rows,
-                     &view.w, tile.col, tile.cols, 0, scratch->widen);
+        const int64_t at = tokens * view.before + tile.row * view.width;
+        tile_nt(context, rf_tree_leaf(&scratch->tree), tile.cols,
+                (tile_rows){.x = x + at, .at = at}, &view.w, tile, scratch->widen);
         rf_tree_push(&scratch->tree);
     }
     return rf_tree_root(&scratch->tree);
@@ -99,6 +99,7 @@ const rf_real *rf_row_forward(rf_linear_context *context, const rf_linear_pass *
 #pragma omp parallel
     {
         share_down(context, linear, xs, x, tokens);
+        share_rounded(context, 0, x, tokens * rf_linear_width(linear, context->grid));
 #pragma omp barrier
         share_output(context, linear, pass->z, xs, x, tokens, alone ? Y_NODE | Y_REST : Y_NODE);
     }
@@ -141,8 +142,8 @@ static void share_input_gradient(const rf_linear_context *context, const rf_line
         rf_real *out = dx + tokens * view.before + tile.row * view.width + tile.col;
         tile_scratch scratch;
         tile_scratch_mine(&scratch, context, linear, 1, 1);
-        rf_weight_nn(out, view.width, pass_gradient(pass) + tile.row * d_out, d_out, tile.rows,
-                     &view.w, tile.col, tile.cols, 0, scratch.widen);
+        const tile_rows dy = {.x = pass_gradient(pass) + tile.row * d_out, .at = tile.row * d_out};
+        tile_nn(context, out, view.width, dy, &view.w, tile, 0, scratch.widen);
         if (!lr) continue;
         rf_gemm(RF_N, RF_N, tile.rows, tile.cols, lr->r, lr->scaling, dxs + tile.row * lr->r, lr->r,
                 view.a + tile.col, view.width, drops ? 0 : 1, drops ? scratch.mask : out,
@@ -215,6 +216,7 @@ void rf_row_backward(rf_linear_context *context, const rf_linear_pass *pass, rf_
                                                  .tokens = tokens});
 #pragma omp barrier
         share_down_gradient(pass, dxs, tokens);
+        share_rounded(context, 0, pass_gradient(pass), tokens * d_out);
 #pragma omp barrier
         for (int s = grid->slice_begin; s < grid->slice_end; s++) {
             share_input_gradient(context, pass, dx, dxs, tokens, s);

@@ -49,10 +49,6 @@ static rf_status check_supported(const rf_session *s)
 {
     const rf_config *c = s->config;
     const char *init = rf_config_string(c, "lora.init");
-    if (strcmp(rf_config_string(c, "compute.precision"), "f32") != 0)
-        return rf_fail(RF_USAGE, "compute.precision: %s is not built in (%s). Use f32",
-                       rf_config_string(c, "compute.precision"),
-                       rf_config_where(c, "compute.precision"));
     if (rf_config_string(c, "lora.start") && strcmp(init, "default") != 0 && s->trained == c)
         return rf_fail(RF_USAGE,
                        "lora.init: %s is set (%s) beside lora.start, whose factors are the start. "

@@ -32,6 +32,11 @@ static rf_adapter_options adapter_options(const rf_session *s)
     return options;
 }
 
+static int is_bf16(const rf_session *s)
+{
+    return strcmp(rf_config_string(s->config, "compute.precision"), "bf16") == 0;
+}
+
 static rf_status make_decoder(rf_session *s, const rf_bounds *bounds,
                               const session_storage *storage, int training, int with_adapter)
 {
@@ -50,7 +55,8 @@ static rf_status make_decoder(rf_session *s, const rf_bounds *bounds,
         .max_samples = bounds->samples,
         .max_length = bounds->length,
         .leaves = bounds->leaves,
-        .threads = s->threads};
+        .threads = s->threads,
+        .is_bf16 = is_bf16(s)};
     if (bounds->length > s->model.max_position)
         rf_log_info(s->log, "note: samples of %lld tokens exceed the model's max_position %lld",
                     (long long)bounds->length, (long long)s->model.max_position);
@@ -93,6 +99,10 @@ void rf_session_print_plan(const rf_session *s)
     rf_log_info(s->log, "model: %lld parameters, %lld trained (%.3f %%), base held as %s",
                 (long long)total, (long long)trained, 100.0 * (double)trained / (double)total,
                 held);
+    if (s->decoder->bf16 && !rf_bf16_is_fast() && s->grid.rank == 0)
+        rf_log_warning(s->log,
+                       "compute.precision: bf16 has no fast products on this CPU (avx512_bf16 "
+                       "or amx): its operands are rounded, then multiplied in " RF_REAL_NAME);
     if (s->decoder->cut_weights > 0)
         rf_log_info(
             s->log,

@@ -84,7 +84,6 @@ class Keys(BadInput):
         self.refuse(2, "steps", train__steps=0, train__epochs=0, ranks=[2])
 
     def test_values_that_are_not_built_in__are_refused(self):
-        self.refuse(2, "compute.precision: bf16", "f32", compute__precision="bf16")
         self.refuse(2, "model.init: random", model__init="random", ranks=[2])
         self.refuse(2, "eval.task: gsm8k", command="eval", eval__task="gsm8k", ranks=[2])
 

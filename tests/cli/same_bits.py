@@ -22,6 +22,17 @@ class SameBits(LayoutTest):
         self.train(self.full("base"), (1, 1, 1))
         self.run_and_resume(self.lora, "adapter/adapter_model.safetensors", GRID)
 
+    def lora_in_bf16(self, output):
+        return self.write_input(
+            f"{output}.yaml", output=output, method="lora", model={"path": "base/model", "storage": "bf16"},
+            lora={"r": 3, "alpha": 6}, compute={"precision": "bf16"}, **self.keys())
+
+    def test_lora_in_bf16__on_four_layouts__is_the_same(self):
+        self.train(self.full("base"), (1, 1, 1))
+        told = self.refract("train", self.lora_in_bf16("told"), "--dry-run").stderr
+        self.assertEqual("no fast products on this CPU" in told, "(none)" in self.succeed("--version"))
+        self.run_and_resume(self.lora_in_bf16, "adapter/adapter_model.safetensors", FOUR)
+
     def test_full__on_four_layouts__is_the_same(self):
         self.run_and_resume(self.full, "model/model.safetensors", FOUR)
 

@@ -48,7 +48,8 @@ static void setup(head_case *c, MPI_Comm comm, int tp, int64_t rows)
     c->context.exchange = RF_TAKE(&c->arena, rf_real, MOST * D);
     c->context.exchange_scratch =
         RF_TAKE(&c->arena, rf_real, rf_collect_scratch(&c->collector, MOST * D, SLICES));
-    rf_workspace_layout(&c->context.workspace, &c->arena, 2, rf_linear_scratch(&c->head, &c->grid));
+    rf_workspace_layout(&c->context.workspace, &c->arena, 2,
+                        rf_linear_scratch(&c->head, &c->grid, 0));
 }
 
 static void teardown(head_case *c)

@@ -17,11 +17,14 @@ static int same(const linear_fixture *own, const rf_real *mine, const rf_real *s
     return items == 0 || memcmp(mine, serial + at, sizeof *mine * (size_t)items) == 0;
 }
 
-static void compare(rf_split split, double dropout, int threads, const rf_adapter_kind *kind)
+static void compare(rf_split split, double dropout, int threads, const rf_adapter_kind *kind,
+                    int is_bf16)
 {
     linear_fixture *own = malloc(sizeof *own), *serial = malloc(sizeof *serial);
     linear_fixture_create(own, MPI_COMM_WORLD, rf_test_size(), split, RF_DTYPE_REAL, dropout, kind);
     linear_fixture_create(serial, MPI_COMM_SELF, 1, split, RF_DTYPE_REAL, dropout, kind);
+    if (is_bf16) linear_fixture_use_bf16(own);
+    if (is_bf16) linear_fixture_use_bf16(serial);
     omp_set_num_threads(threads);
     linear_fixture_forward(own);
     linear_fixture_backward(own);
@@ -50,8 +53,17 @@ static void compare(rf_split split, double dropout, int threads, const rf_adapte
 
 static void compare_all(rf_split split)
 {
-    for (int threads = 1; threads <= 2; threads++) compare(split, 0, threads, &rf_adapter_lora);
-    for (int k = 0; k < rf_adapter_count(); k++) compare(split, 0.2, 2, rf_adapter_at(k));
+    for (int threads = 1; threads <= 2; threads++) compare(split, 0, threads, &rf_adapter_lora, 0);
+    for (int k = 0; k < rf_adapter_count(); k++) compare(split, 0.2, 2, rf_adapter_at(k), 0);
+}
+
+static void layers_in_bf16__on_any_ranks_and_threads__have_the_serial_bits(void **state)
+{
+    (void)state;
+    for (int threads = 1; threads <= 2; threads++) {
+        compare(RF_ROWS, 0.2, threads, &rf_adapter_dora, 1);
+        compare(RF_COLS, 0.2, threads, &rf_adapter_dora, 1);
+    }
 }
 
 static void column_layers__on_any_ranks_and_threads__have_the_serial_bits(void **state)
@@ -68,6 +80,7 @@ static void row_layer__on_any_ranks_and_threads__has_the_serial_bits(void **stat
 
 static const struct CMUnitTest linear_tp[] = {
     cmocka_unit_test(column_layers__on_any_ranks_and_threads__have_the_serial_bits),
+    cmocka_unit_test(layers_in_bf16__on_any_ranks_and_threads__have_the_serial_bits),
     cmocka_unit_test(row_layer__on_any_ranks_and_threads__has_the_serial_bits),
 };
 RF_TEST_MAIN(linear_tp)

@@ -137,8 +137,8 @@ void linear_fixture_create(linear_fixture *f, MPI_Comm comm, int tp, rf_split sp
     rf_collector_layout(&f->collector, &f->arena, f->grid.tp, SLICES);
     int64_t scratch = 0;
     for (int i = 0; i < f->count; i++)
-        if (rf_linear_scratch(&f->linear[i], &f->grid) > scratch)
-            scratch = rf_linear_scratch(&f->linear[i], &f->grid);
+        if (rf_linear_scratch(&f->linear[i], &f->grid, 1) > scratch)
+            scratch = rf_linear_scratch(&f->linear[i], &f->grid, 1);
     const int64_t exchange = FIXTURE_TOKENS * (D + FIXTURE_LAYERS * FIXTURE_R);
     f->context = (rf_linear_context){.grid = &f->grid,
                                      .collector = &f->collector,
@@ -146,13 +146,22 @@ void linear_fixture_create(linear_fixture *f, MPI_Comm comm, int tp, rf_split sp
                                      .exchange = RF_TAKE(&f->arena, rf_real, exchange)};
     f->context.exchange_scratch =
         RF_TAKE(&f->arena, rf_real, rf_collect_scratch(&f->collector, exchange, SLICES));
+    f->context.rounded = RF_TAKE(&f->arena, uint16_t,
+                                 rf_linear_rounded(f->linear, f->count, &f->grid, FIXTURE_TOKENS));
     if (rf_adapters_scratch(&f->adapters) > scratch) scratch = rf_adapters_scratch(&f->adapters);
     rf_workspace_layout(&f->context.workspace, &f->arena, 2, scratch);
     start_adapters(f);
 }
 
+void linear_fixture_use_bf16(linear_fixture *f)
+{
+    assert_ok(rf_bf16_create(&f->bf16, 2));
+    f->context.bf16 = f->bf16;
+}
+
 void linear_fixture_destroy(linear_fixture *f)
 {
+    rf_bf16_destroy(&f->bf16);
     rf_adapters_destroy(&f->adapters);
     rf_arena_destroy(&f->arena);
     rf_grid_destroy(&f->grid);

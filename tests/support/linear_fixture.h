@@ -13,6 +13,7 @@ typedef struct linear_fixture {
     rf_arena arena;
     rf_collector collector;
     rf_linear_context context;
+    rf_bf16 *bf16;
     rf_dropout dropout;
     uint64_t row_key[FIXTURE_TOKENS];
     int count;
@@ -34,6 +35,8 @@ typedef struct linear_fixture {
 /** split RF_ROWS: two column-parallel layers on one input; RF_COLS: one row-parallel layer. */
 void linear_fixture_create(linear_fixture *fixture, MPI_Comm comm, int tp, rf_split split,
                            rf_dtype dtype, double dropout, const rf_adapter_kind *kind);
+/** From now on products with weights take operands rounded to bf16; up to two threads. */
+void linear_fixture_use_bf16(linear_fixture *fixture);
 void linear_fixture_destroy(linear_fixture *fixture);
 
 /** Forward; y of all layers in fixture->y. Then sum of y weighted by dy. */

@@ -163,7 +163,7 @@ static layer *setup(const rf_safetensors *file, const char *name, rf_split split
     make_adapter(l, kind, third);
     l->context = (rf_linear_context){.grid = &l->grid, .collector = &l->collector};
     l->context.exchange = RF_TAKE(&l->arena, rf_real, 4096);
-    const int64_t need = rf_linear_scratch(&l->linear, &l->grid);
+    const int64_t need = rf_linear_scratch(&l->linear, &l->grid, 0);
     const int64_t own = rf_adapters_scratch(&l->adapters);
     rf_workspace_layout(&l->context.workspace, &l->arena, omp_get_max_threads(),
                         need > own ? need : own);

@@ -35,6 +35,9 @@ typedef struct rf_weight {
     int64_t rows, cols;
 } rf_weight;
 
+/** Where item (row, col) of it lies; col is a multiple of the type's block. Local. */
+const void *rf_weight_at(const rf_weight *weight, int64_t row, int64_t col);
+
 /** Reals of scratch that a tile of up to `width` rows (nt) or columns (nn) needs; 0 for rf_real. */
 int64_t rf_weight_scratch(const rf_weight *weight, int64_t width);
 

@@ -72,6 +72,7 @@ typedef struct rf_decoder_options {
     int64_t max_length;                 /**< of a sample */
     int64_t leaves;                     /**< most micro-batches of a step, over the whole job */
     int threads;
+    int is_bf16; /**< 1: products with weights in bf16 */
 } rf_decoder_options;
 
 /** One block: layers bound to the table's rows. */
@@ -113,6 +114,7 @@ typedef struct rf_decoder {
     int adapted;          /**< modules that carry an adapter */
     rf_adapters adapters; /**< all of them, in model order */
 
+    rf_bf16 *bf16; /**< owned; NULL: products in rf_real */
     rf_linear_context context;
     rf_collector tp_collector;
     rf_rope_table rope;

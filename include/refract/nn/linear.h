@@ -23,6 +23,7 @@
 #include "refract/base/arena.h"
 #include "refract/comm/collect.h"
 #include "refract/comm/grid.h"
+#include "refract/linalg/bf16.h"
 #include "refract/linalg/gemm.h"
 #include "refract/linalg/tiles.h"
 #include "refract/nn/dropout.h"
@@ -59,11 +60,17 @@ typedef struct rf_linear_context {
     rf_real *exchange; /**< [tokens, widest d + ranks that ride along] */
     rf_real *exchange_scratch;
     const rf_dropout *dropout; /**< NULL: no dropout (evaluation) */
+    const rf_bf16 *bf16;       /**< products with weights in bf16; NULL: in rf_real */
+    uint16_t *rounded;         /**< with bf16: the operands of the pass at work */
     double reduce_seconds;     /**< time in reductions between ranks, summed */
 } rf_linear_context;
 
-/** Reals of per-thread scratch that passes of this layer need. Local. */
-int64_t rf_linear_scratch(const rf_linear *linear, const rf_grid *grid);
+/** Reals of per-thread scratch that passes of this layer need, with products in bf16 or not. Local.
+ */
+int64_t rf_linear_scratch(const rf_linear *linear, const rf_grid *grid, int is_bf16);
+
+/** Items of context->rounded that passes of a group of layers over so many tokens need. Local. */
+int64_t rf_linear_rounded(const rf_linear *group, int count, const rf_grid *grid, int64_t tokens);
 
 /** Local columns of an activation cut like the rows (or columns) of the layer's weight. Local. */
 int64_t rf_linear_width(const rf_linear *linear, const rf_grid *grid);

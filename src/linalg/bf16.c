@@ -1,0 +1,159 @@
+#include "refract/linalg/bf16.h"
+
+#include <omp.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "bf16_kernels.h"
+#include "refract/linalg/convert.h"
+#include "refract/linalg/vecmath.h"
+
+struct rf_bf16 {
+    int threads;
+    bf16_kernels **kernels; /* [threads]; NULL: the CPU has no fast bf16 */
+};
+
+rf_status rf_bf16_create(rf_bf16 **bf16, int threads)
+{
+    rf_bf16 *b = calloc(1, sizeof *b);
+    *bf16 = b;
+    if (!b) return rf_fail(RF_RESOURCES, "no memory for bf16 products");
+    b->threads = threads;
+#ifndef RF_DOUBLE
+    if (!rf_bf16_is_fast()) return RF_OK;
+    b->kernels = calloc((size_t)threads, sizeof *b->kernels);
+    rf_status status = b->kernels ? RF_OK : rf_fail(RF_RESOURCES, "no memory for bf16 products");
+    for (int i = 0; i < threads && status == RF_OK; i++)
+        status = bf16_kernels_create(&b->kernels[i]);
+    if (status != RF_OK) rf_bf16_destroy(bf16);
+    return status;
+#else
+    return RF_OK;
+#endif
+}
+
+void rf_bf16_destroy(rf_bf16 **bf16)
+{
+    if (!*bf16) return;
+    for (int i = 0; (*bf16)->kernels && i < (*bf16)->threads; i++)
+        bf16_kernels_destroy(&(*bf16)->kernels[i]);
+    free((*bf16)->kernels);
+    free(*bf16);
+    *bf16 = NULL;
+}
+
+void rf_bf16_take(uint16_t *out, const rf_real *in, int64_t n)
+{
+    rf_convert(out, RF_BF16, in, RF_DTYPE_REAL, n);
+}
+
+static int64_t whole_rows(int64_t m)
+{
+    return (m + RF_BF16_ROWS - 1) / RF_BF16_ROWS * RF_BF16_ROWS;
+}
+
+/* The parts of a product's scratch. */
+typedef struct parts {
+    rf_real *y;     /* [whole rows, n] */
+    uint16_t *tile; /* [n, k] or [k, n], the weight's tile */
+    uint16_t *row;  /* a row of blocks */
+    rf_real *wide;  /* [m, k] and the tile again, without fast bf16 */
+} parts;
+
+static int64_t halved(int64_t items)
+{
+    return (items + 31) / 32 * 16; /* reals that hold as many bf16, in whole cache lines */
+}
+
+static int64_t cut(parts *p, rf_real *scratch, int64_t m, int64_t n, int64_t k, int64_t row)
+{
+    const int64_t y = whole_rows(m) * n, tile = halved(n * k), blocks = halved(row);
+    if (p) {
+        p->y = scratch;
+        p->tile = (uint16_t *)(void *)(scratch + y);
+        p->row = (uint16_t *)(void *)(scratch + y + tile);
+        p->wide = scratch + y + tile + blocks;
+    }
+    return y + tile + blocks + (m + n) * k;
+}
+
+int64_t rf_bf16_scratch(const rf_weight *weight, int64_t rows, int64_t width)
+{
+    const int64_t most = weight->rows > weight->cols ? weight->rows : weight->cols;
+    return cut(NULL, NULL, rows, width, most, most);
+}
+
+static void widen(rf_real *out, const uint16_t *in, int64_t n)
+{
+    rf_convert(out, RF_DTYPE_REAL, in, RF_BF16, n);
+}
+
+/* y [m, n] (+)= x [m, k] op(w). */
+static void multiply(const rf_bf16 *bf16, rf_real *y, int64_t ldy, const uint16_t *x, int64_t m,
+                     int64_t n, int64_t k, rf_trans tw, const uint16_t *w, int adds, const parts *p)
+{
+    if (m == 0 || n == 0) return;
+    if (!bf16->kernels) {
+        rf_real *wide_w = p->wide + m * k;
+        widen(p->wide, x, m * k);
+        widen(wide_w, w, n * k);
+        rf_gemm(RF_N, tw, m, n, k, 1, p->wide, k, wide_w, tw == RF_T ? k : n, adds ? 1 : 0, y, ldy);
+        return;
+    }
+#ifndef RF_DOUBLE
+    const int thread = omp_get_thread_num();
+    RF_ASSERT(thread < bf16->threads, "thread %d of %d", thread, bf16->threads);
+    const int direct = !adds && ldy == n && m == whole_rows(m);
+    bf16_kernels_multiply(bf16->kernels[thread], tw, whole_rows(m), n, k, x, w, direct ? y : p->y);
+    for (int64_t i = 0; i < m && !direct; i++) {
+        if (adds)
+            rf_add(y + i * ldy, p->y + i * n, n);
+        else
+            memcpy(y + i * ldy, p->y + i * n, (size_t)n * sizeof *y);
+    }
+#endif
+}
+
+void rf_bf16_nt(const rf_bf16 *bf16, rf_real *y, int64_t ldy, const uint16_t *x, int64_t m,
+                const rf_weight *weight, int64_t row, int64_t n, int adds, rf_real *scratch)
+{
+    const int64_t k = weight->cols;
+    const void *tile = rf_weight_at(weight, row, 0);
+    parts p;
+    cut(&p, scratch, m, n, k, 0);
+    if (weight->dtype != RF_BF16) {
+        rf_convert(p.tile, RF_BF16, tile, weight->dtype, n * k);
+        tile = p.tile;
+    }
+    multiply(bf16, y, ldy, x, m, n, k, RF_T, tile, adds, &p);
+}
+
+/* tile [rows, n] = columns [col, col + n) of the weight, dense. */
+static void take_columns(const parts *p, const rf_weight *weight, int64_t col, int64_t n)
+{
+    const int64_t block = rf_dtype_block(weight->dtype);
+    const int64_t from = col / block * block, to = (col + n + block - 1) / block * block;
+    for (int64_t row = 0; row < weight->rows; row++) {
+        const void *at = rf_weight_at(weight, row, from);
+        if (to - from == n) {
+            rf_convert(p->tile + row * n, RF_BF16, at, weight->dtype, n);
+            continue;
+        }
+        rf_convert(p->row, RF_BF16, at, weight->dtype, to - from);
+        memcpy(p->tile + row * n, p->row + (col - from), (size_t)n * sizeof *p->tile);
+    }
+}
+
+void rf_bf16_nn(const rf_bf16 *bf16, rf_real *y, int64_t ldy, const uint16_t *x, int64_t m,
+                const rf_weight *weight, int64_t col, int64_t n, int adds, rf_real *scratch)
+{
+    const int64_t k = weight->rows;
+    const uint16_t *tile = weight->data;
+    parts p;
+    cut(&p, scratch, m, n, k, weight->cols);
+    if (weight->dtype != RF_BF16 || n != weight->cols) {
+        take_columns(&p, weight, col, n);
+        tile = p.tile;
+    }
+    multiply(bf16, y, ldy, x, m, n, k, RF_N, tile, adds, &p);
+}

@@ -37,7 +37,7 @@ static void backward_mlp(rf_decoder *m, const rf_tokens *tokens, int64_t layer)
 {
     const rf_block *block = &m->block[layer];
     rf_block_state *s = &m->state[layer];
-    const int64_t t = tokens->tokens, items = t * decoder_ff_width(m);
+    const int64_t t = tokens->tokens, items = t * decoder_ff_width(m, layer);
     rf_real *act = m->wide[0], *dact = m->wide[1];
     double clock = MPI_Wtime();
 
@@ -60,10 +60,10 @@ static void backward_mlp(rf_decoder *m, const rf_tokens *tokens, int64_t layer)
 }
 
 /* dq, dk, dv of all local slices, before the rotation. */
-static void backward_attend(rf_decoder *m, const rf_tokens *tokens, const rf_block_state *s,
-                            rf_real *dq, const rf_real *d_o)
+static void backward_attend(rf_decoder *m, const rf_tokens *tokens, int64_t layer, rf_real *dq,
+                            const rf_real *d_o)
 {
-    const int count = decoder_slices(m, tokens, s, d_o, dq);
+    const int count = decoder_slices(m, tokens, layer, d_o, dq);
     rf_attention_backward(m->slice, count, &m->attention, &m->context.workspace);
     for (int i = 0; i < count; i++) {
         const rf_attention *shape = &m->slice[i].shape;
@@ -85,7 +85,7 @@ static void backward_attention(rf_decoder *m, const rf_tokens *tokens, int64_t l
     const rf_linear_pass o = pass_back(m, layer, RF_O, m->dh, m->dz);
     rf_row_backward(&m->context, &o, d_o, s->o, t);
     clock = decoder_lap(m, RF_PHASE_O, clock);
-    backward_attend(m, tokens, s, dq, d_o);
+    backward_attend(m, tokens, layer, dq, d_o);
     clock = decoder_lap(m, RF_PHASE_ATTENTION, clock);
     renorm(m, block->attention_norm_row, s->h, s->rstd, t);
     clock = decoder_lap(m, RF_PHASE_NORM, clock);
@@ -117,17 +117,17 @@ void decoder_backward(rf_decoder *m, const rf_tokens *tokens)
 double rf_decoder_mandatory_flops(const rf_decoder *m, const rf_tokens *tokens)
 {
     const rf_model_config *c = &m->config;
-    double linear = 0, pairs = 0;
-    for (int kind = 0; kind < RF_LINEARS; kind++) {
-        const rf_shape *shape = &m->block[0].linear[kind].shape;
+    double linear = 0, heads = 0, pairs = 0;
+    for (int64_t i = 0; i < c->layers * RF_LINEARS; i++) {
+        const rf_shape *shape = &m->block[i / RF_LINEARS].linear[i % RF_LINEARS].shape;
         linear += (double)(shape->rows * shape->cols);
+        if (i % RF_LINEARS == RF_Q) heads += (double)shape->rows;
     }
     for (int64_t s = 0; s < tokens->samples; s++) {
         const double n = (double)(tokens->begin[s + 1] - tokens->begin[s]);
         const double w = c->window > 0 && (double)c->window < n ? (double)c->window : n;
         pairs += w * (w + 1) / 2 + (n - w) * w;
     }
-    return (double)c->layers *
-               (4 * linear * (double)tokens->tokens + 14 * pairs * (double)(c->heads * c->d_head)) +
+    return 4 * linear * (double)tokens->tokens + 14 * pairs * heads +
            4 * (double)(c->vocab * c->d_model) * (double)tokens->rows;
 }

@@ -1,6 +1,7 @@
 /* The table of tensors of a decoder, and the binding of its layers to the table. */
 #include "refract/model/decoder.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -31,24 +32,36 @@ static rf_cut ff_units(int64_t d_ff, int slices)
     return (rf_cut){.units = d_ff / unit, .unit = unit, .slices = slices};
 }
 
+/* How each layer's groups and neurons are cut, by what is left of them. */
+static void cut_layers(rf_decoder *m, const rf_pruning *pruning)
+{
+    const int slices = m->grid->slices;
+    for (int64_t layer = 0; layer < m->config.layers; layer++) {
+        m->block[layer].kv_cut = (rf_cut){
+            .units = rf_layer_kv_heads(&m->config, pruning, layer), .unit = 1, .slices = slices};
+        m->block[layer].ff_cut = ff_units(rf_layer_d_ff(&m->config, pruning, layer), slices);
+    }
+}
+
 static rf_cut scaled(rf_cut cut, int64_t factor)
 {
     cut.unit *= factor;
     return cut;
 }
 
-static rf_shape linear_shape(const rf_decoder *m, int kind)
+static rf_shape linear_shape(const rf_decoder *m, int64_t layer, int kind)
 {
     const rf_model_config *c = &m->config;
+    const rf_block *block = &m->block[layer];
     const int64_t group = c->heads / c->kv_heads;
     rf_shape shape = {.rows = c->d_model, .cols = c->d_model, .split = RF_ROWS};
     if (linears[kind].row_parallel) shape.split = RF_COLS;
     if (kind == RF_Q || kind == RF_O)
-        shape.cut = scaled(m->kv_cut, group * c->d_head);
+        shape.cut = scaled(block->kv_cut, group * c->d_head);
     else if (kind == RF_K || kind == RF_V)
-        shape.cut = scaled(m->kv_cut, c->d_head);
+        shape.cut = scaled(block->kv_cut, c->d_head);
     else
-        shape.cut = m->ff_cut;
+        shape.cut = block->ff_cut;
     *(shape.split == RF_ROWS ? &shape.rows : &shape.cols) = shape.cut.units * shape.cut.unit;
     return shape;
 }
@@ -96,17 +109,26 @@ static int64_t add_base(rf_decoder *m, const rf_decoder_options *o, const char *
     return rf_params_add(&m->params, m->grid, name, shape, dtype, trained, init);
 }
 
-/* Where slices would cut its blocks, a weight is held as bf16; where adapters will move it, as f32:
- * blocks would take up nothing of a small correction. */
+/* A prune takes a layer's input columns in runs of so many; 0 = it takes all, or rows. */
+static int64_t column_run(const rf_pruning *pruning, int64_t layer, rf_linear_kind kind)
+{
+    if (!pruning || !linears[kind].row_parallel ||
+        rf_pruning_features(pruning, layer, kind, NULL) == rf_pruning_whole(pruning, kind))
+        return 0;
+    return kind == RF_O ? pruning->group * pruning->d_head : 1;
+}
+
+/* Where slices or a prune would cut its blocks, a weight is held as bf16; where adapters will move
+ * it, as f32: blocks would take up nothing of a small correction. */
 static rf_dtype held_type(rf_decoder *m, const rf_decoder_options *o, const char *module,
-                          const rf_shape *shape)
+                          const rf_shape *shape, int64_t run)
 {
     char name[RF_NAME_BYTES + 16];
     snprintf(name, sizeof name, "%s.weight", module);
     const rf_dtype wish = o->storage_of ? o->storage_of(o->storage_context, name) : o->storage;
     if (rf_dtype_block(wish) > 1 && o->adapter && rf_adapter_moves_base(&o->adapter_options))
         return RF_F32;
-    if (rf_shape_keeps_blocks(shape, wish)) return wish;
+    if (rf_shape_keeps_blocks(shape, wish) && run % rf_dtype_block(wish) == 0) return wish;
     m->cut_weights++;
     return RF_BF16;
 }
@@ -125,13 +147,14 @@ static rf_status no_memory(void)
 static rf_status add_linear(rf_decoder *m, const rf_decoder_options *o, int layer, int kind)
 {
     rf_block *block = &m->block[layer];
-    const rf_shape shape = linear_shape(m, kind);
+    const rf_shape shape = linear_shape(m, layer, kind);
     const rf_init init = {RF_INIT_NORMAL, m->config.initializer_range};
     const int attention = kind <= RF_O;
     char module[RF_NAME_BYTES];
     snprintf(module, sizeof module, "model.layers.%d.%s", layer, linears[kind].name);
-    block->weight_row[kind] =
-        add_base(m, o, module, "weight", shape, held_type(m, o, module, &shape), init);
+    const rf_dtype held =
+        held_type(m, o, module, &shape, column_run(o->pruning, layer, (rf_linear_kind)kind));
+    block->weight_row[kind] = add_base(m, o, module, "weight", shape, held, init);
     block->bias_row[kind] = -1;
     if (attention ? m->config.attention_bias : m->config.mlp_bias) {
         rf_shape bias = rf_shape_replicated(shape.rows, 1);
@@ -143,6 +166,14 @@ static rf_status add_linear(rf_decoder *m, const rf_decoder_options *o, int laye
     return block->weight_row[kind] < 0 ? no_memory() : RF_OK;
 }
 
+/* Fewer ranks at the scale that they had: s = alpha / r. */
+static void keep_rank(rf_target *target, const rf_adapter_options *options, int64_t rank)
+{
+    const double lost = (double)rank / (double)target->r;
+    target->alpha *= options->use_rslora ? sqrt(lost) : lost;
+    target->r = rank;
+}
+
 static rf_status add_adapter(rf_decoder *m, const rf_decoder_options *o, int layer, int kind)
 {
     rf_block *block = &m->block[layer];
@@ -152,11 +183,14 @@ static rf_status add_adapter(rf_decoder *m, const rf_decoder_options *o, int lay
     rf_target target = {0};
     snprintf(module, sizeof module, "model.layers.%d.%s", layer, linears[kind].name);
     RF_TRY(rf_targets_match(o->targets, module, &target));
-    if (!target.targeted) return RF_OK;
+    if (!target.targeted || (o->pruning && o->pruning->rank[layer * RF_LINEARS + kind] == 0))
+        return RF_OK;
 
-    const rf_shape shape = linear_shape(m, kind);
+    const rf_shape shape = linear_shape(m, layer, kind);
     const int64_t most = shape.rows < shape.cols ? shape.rows : shape.cols;
-    if (target.r > most)
+    if (o->pruning)
+        keep_rank(&target, &o->adapter_options, o->pruning->rank[layer * RF_LINEARS + kind]);
+    else if (target.r > most)
         return rf_fail(RF_USAGE,
                        "rank %lld of '%s' exceeds min(d_in, d_out) = %lld. Choose a smaller lora.r "
                        "or a lora.rank_pattern for it",
@@ -208,7 +242,7 @@ static rf_status build_table(rf_decoder *m, const rf_decoder_options *o)
     const rf_shape vocab = {
         .rows = c->vocab, .cols = c->d_model, .split = RF_ROWS, .cut = m->vocab_cut};
     m->embed_row = add_base(m, o, "model.embed_tokens", "weight", vocab,
-                            held_type(m, o, "model.embed_tokens", &vocab), init);
+                            held_type(m, o, "model.embed_tokens", &vocab, 0), init);
     for (int layer = 0; layer < (int)c->layers; layer++) {
         rf_block *block = &m->block[layer];
         char module[RF_NAME_BYTES];
@@ -223,7 +257,7 @@ static rf_status build_table(rf_decoder *m, const rf_decoder_options *o)
     m->norm_row = add_norm(m, o, "model.norm");
     m->head_row = c->tied ? m->embed_row
                           : add_base(m, o, "lm_head", "weight", vocab,
-                                     held_type(m, o, "lm_head", &vocab), init);
+                                     held_type(m, o, "lm_head", &vocab, 0), init);
     if (m->embed_row < 0 || m->norm_row < 0 || m->head_row < 0) return no_memory();
     RF_TRY(check_saved(&m->params, &o->saved));
     for (int layer = 0; layer < (int)c->layers; layer++)
@@ -247,13 +281,12 @@ rf_status rf_decoder_create(rf_decoder **decoder, const rf_grid *grid,
     m->max_length = options->max_length;
     m->leaves = options->leaves;
     m->threads = options->threads;
-    m->kv_cut = (rf_cut){.units = c->kv_heads, .unit = 1, .slices = grid->slices};
-    m->ff_cut = ff_units(c->d_ff, grid->slices);
     m->vocab_cut = (rf_cut){.units = c->vocab, .unit = 1, .slices = grid->slices};
     m->block = calloc((size_t)c->layers, sizeof *m->block);
     m->state = calloc((size_t)c->layers, sizeof *m->state);
     rf_status status = m->block && m->state ? check_targets(m, options) : no_memory();
     if (status == RF_OK && options->is_bf16) status = rf_bf16_create(&m->bf16, m->threads);
+    if (status == RF_OK) cut_layers(m, options->pruning);
     if (status == RF_OK) status = build_table(m, options);
     if (status != RF_OK) {
         rf_decoder_destroy(decoder);
@@ -262,7 +295,7 @@ rf_status rf_decoder_create(rf_decoder **decoder, const rf_grid *grid,
     for (int layer = 0; layer < (int)c->layers; layer++)
         for (int kind = 0; kind < RF_LINEARS; kind++) {
             rf_linear *linear = &m->block[layer].linear[kind];
-            linear->shape = linear_shape(m, kind);
+            linear->shape = linear_shape(m, layer, kind);
             linear->dtype = m->params.row[m->block[layer].weight_row[kind]].dtype;
             linear->name = m->params.row[m->block[layer].weight_row[kind]].name;
             if (m->block[layer].adapter_row[kind] < 0) continue;

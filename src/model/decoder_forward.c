@@ -14,9 +14,9 @@ double decoder_lap(rf_decoder *m, rf_phase phase, double start)
 }
 
 /* KV groups of this rank before a slice. */
-static int64_t groups_before(const rf_decoder *m, int slice)
+static int64_t groups_before(const rf_decoder *m, rf_cut cut, int slice)
 {
-    return rf_cut_begin(m->kv_cut, slice) - rf_cut_begin(m->kv_cut, m->grid->slice_begin);
+    return rf_cut_begin(cut, slice) - rf_cut_begin(cut, m->grid->slice_begin);
 }
 
 static rf_attention slice_shape(const rf_decoder *m, const rf_tokens *tokens, int64_t groups)
@@ -36,14 +36,16 @@ static rf_attention slice_shape(const rf_decoder *m, const rf_tokens *tokens, in
                           .kv_stride = groups * c->d_head};
 }
 
-int decoder_slices(rf_decoder *m, const rf_tokens *tokens, const rf_block_state *state,
-                   const rf_real *d_o, rf_real *dq)
+int decoder_slices(rf_decoder *m, const rf_tokens *tokens, int64_t layer, const rf_real *d_o,
+                   rf_real *dq)
 {
     const rf_model_config *c = &m->config;
     const int64_t group = c->heads / c->kv_heads, t = tokens->tokens;
+    const rf_block_state *state = &m->state[layer];
+    const rf_cut cut = m->block[layer].kv_cut;
     int count = 0;
     for (int slice = m->grid->slice_begin; slice < m->grid->slice_end; slice++) {
-        const int64_t groups = rf_cut_size(m->kv_cut, slice), before = groups_before(m, slice);
+        const int64_t groups = rf_cut_size(cut, slice), before = groups_before(m, cut, slice);
         const int64_t q_at = t * before * group * c->d_head, kv_at = t * before * c->d_head;
         if (groups == 0) continue;
         m->slice[count++] = (rf_attention_pass){.shape = slice_shape(m, tokens, groups),
@@ -60,9 +62,10 @@ int decoder_slices(rf_decoder *m, const rf_tokens *tokens, const rf_block_state 
     return count;
 }
 
-static void attend(rf_decoder *m, const rf_tokens *tokens, const rf_block_state *state)
+static void attend(rf_decoder *m, const rf_tokens *tokens, int64_t layer)
 {
-    const int count = decoder_slices(m, tokens, state, NULL, NULL);
+    const rf_block_state *state = &m->state[layer];
+    const int count = decoder_slices(m, tokens, layer, NULL, NULL);
     for (int i = 0; i < count; i++) {
         const rf_attention *shape = &m->slice[i].shape;
         rf_rope_forward(state->q + (m->slice[i].q - state->q), shape->q_stride, &m->rope,
@@ -92,7 +95,7 @@ static void forward_block(rf_decoder *m, const rf_tokens *tokens, int64_t layer)
                                   decoder_pass(m, layer, RF_V, s->v)};
     rf_column_forward(&m->context, qkv, 3, m->x, t);
     clock = decoder_lap(m, RF_PHASE_QKV, clock);
-    attend(m, tokens, s);
+    attend(m, tokens, layer);
     clock = decoder_lap(m, RF_PHASE_ATTENTION, clock);
     const rf_linear_pass o = decoder_pass(m, layer, RF_O, NULL);
     const rf_real *branch = rf_row_forward(&m->context, &o, s->o, t);
@@ -106,7 +109,7 @@ static void forward_block(rf_decoder *m, const rf_tokens *tokens, int64_t layer)
                                       decoder_pass(m, layer, RF_UP, s->up)};
     rf_column_forward(&m->context, gate_up, 2, m->x, t);
     clock = decoder_lap(m, RF_PHASE_GATE_UP, clock);
-    rf_swiglu_forward(m->wide[0], s->gate, s->up, t * decoder_ff_width(m));
+    rf_swiglu_forward(m->wide[0], s->gate, s->up, t * decoder_ff_width(m, layer));
     clock = decoder_lap(m, RF_PHASE_SWIGLU, clock);
     const rf_linear_pass down = decoder_pass(m, layer, RF_DOWN, NULL);
     rf_row_forward(&m->context, &down, m->wide[0], t);

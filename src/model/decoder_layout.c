@@ -1,19 +1,27 @@
 /* Memory of a decoder, and the pointers of its layers. */
 #include "decoder_parts.h"
 
-int64_t decoder_q_width(const rf_decoder *m)
+int64_t decoder_q_width(const rf_decoder *m, int64_t layer)
 {
-    return rf_linear_width(&m->block[0].linear[RF_Q], m->grid);
+    return rf_linear_width(&m->block[layer].linear[RF_Q], m->grid);
 }
 
-int64_t decoder_kv_width(const rf_decoder *m)
+int64_t decoder_kv_width(const rf_decoder *m, int64_t layer)
 {
-    return rf_linear_width(&m->block[0].linear[RF_K], m->grid);
+    return rf_linear_width(&m->block[layer].linear[RF_K], m->grid);
 }
 
-int64_t decoder_ff_width(const rf_decoder *m)
+int64_t decoder_ff_width(const rf_decoder *m, int64_t layer)
 {
-    return rf_linear_width(&m->block[0].linear[RF_GATE], m->grid);
+    return rf_linear_width(&m->block[layer].linear[RF_GATE], m->grid);
+}
+
+int64_t decoder_most(const rf_decoder *m, int64_t (*width)(const rf_decoder *m, int64_t layer))
+{
+    int64_t most = 0;
+    for (int64_t layer = 0; layer < m->config.layers; layer++)
+        if (width(m, layer) > most) most = width(m, layer);
+    return most;
 }
 
 /* Rank columns that ride along with the widest reduction of a block. */
@@ -74,28 +82,37 @@ static int64_t output_width(const rf_decoder *m, const rf_linear *linear)
     return linear->shape.split == RF_ROWS ? rf_linear_width(linear, m->grid) : linear->shape.rows;
 }
 
+/* A layer's own width when its state is kept, the largest one when all layers share one state. */
+static int64_t state_width(const rf_decoder *m, int64_t layer,
+                           int64_t (*width)(const rf_decoder *m, int64_t layer))
+{
+    return m->training ? width(m, layer) : decoder_most(m, width);
+}
+
 /* Evaluation keeps one block's state and writes over it. */
 static void state_layout(rf_decoder *m, rf_arena *step)
 {
     const int64_t tokens = m->max_tokens, d = m->config.d_model;
-    const int64_t heads = decoder_q_width(m) / m->config.d_head;
     for (int64_t layer = 0; layer < m->config.layers; layer++) {
         rf_block_state *state = &m->state[layer];
         if (layer > 0 && !m->training) {
             *state = m->state[0];
             continue;
         }
+        const int64_t q = state_width(m, layer, decoder_q_width);
+        const int64_t kv = state_width(m, layer, decoder_kv_width);
+        const int64_t ff = state_width(m, layer, decoder_ff_width);
         state->h = RF_TAKE(step, rf_real, tokens * d);
         state->h_mid = RF_TAKE(step, rf_real, tokens * d);
         state->rstd = RF_TAKE(step, rf_real, tokens);
         state->rstd_mid = RF_TAKE(step, rf_real, tokens);
-        state->q = RF_TAKE(step, rf_real, tokens * decoder_q_width(m));
-        state->k = RF_TAKE(step, rf_real, tokens * decoder_kv_width(m));
-        state->v = RF_TAKE(step, rf_real, tokens * decoder_kv_width(m));
-        state->o = RF_TAKE(step, rf_real, tokens * decoder_q_width(m));
-        state->lse = RF_TAKE(step, rf_real, tokens * heads);
-        state->gate = RF_TAKE(step, rf_real, tokens * decoder_ff_width(m));
-        state->up = RF_TAKE(step, rf_real, tokens * decoder_ff_width(m));
+        state->q = RF_TAKE(step, rf_real, tokens * q);
+        state->k = RF_TAKE(step, rf_real, tokens * kv);
+        state->v = RF_TAKE(step, rf_real, tokens * kv);
+        state->o = RF_TAKE(step, rf_real, tokens * q);
+        state->lse = RF_TAKE(step, rf_real, tokens * (q / m->config.d_head));
+        state->gate = RF_TAKE(step, rf_real, tokens * ff);
+        state->up = RF_TAKE(step, rf_real, tokens * ff);
         for (int kind = 0; kind < RF_LINEARS; kind++) {
             int64_t r = 0;
             for (int64_t l = layer; l < (m->training ? layer + 1 : m->config.layers); l++)
@@ -112,8 +129,8 @@ static void state_layout(rf_decoder *m, rf_arena *step)
 static void scratch_layout(rf_decoder *m, rf_arena *scratch)
 {
     const int64_t tokens = m->max_tokens, d = m->config.d_model;
-    const int64_t q = decoder_q_width(m), ff = decoder_ff_width(m);
-    const int64_t kv_heads = decoder_kv_width(m) / m->config.d_head;
+    const int64_t q = decoder_most(m, decoder_q_width), ff = decoder_most(m, decoder_ff_width);
+    const int64_t kv = decoder_most(m, decoder_kv_width), kv_heads = kv / m->config.d_head;
     m->x = RF_TAKE(scratch, rf_real, tokens * d);
     m->h_last = RF_TAKE(scratch, rf_real, tokens * d);
     m->h_rows = RF_TAKE(scratch, rf_real, tokens * d);
@@ -121,8 +138,8 @@ static void scratch_layout(rf_decoder *m, rf_arena *scratch)
     for (int i = 0; i < 2; i++) m->wide[i] = RF_TAKE(scratch, rf_real, tokens * (q > ff ? q : ff));
     if (m->training) {
         m->dh = RF_TAKE(scratch, rf_real, tokens * d);
-        m->dk = RF_TAKE(scratch, rf_real, tokens * decoder_kv_width(m));
-        m->dv = RF_TAKE(scratch, rf_real, tokens * decoder_kv_width(m));
+        m->dk = RF_TAKE(scratch, rf_real, tokens * kv);
+        m->dv = RF_TAKE(scratch, rf_real, tokens * kv);
         if (scales_output(m)) m->dz = RF_TAKE(scratch, rf_real, tokens * d);
         m->norm_scratch = RF_TAKE(scratch, rf_real, rf_token_chunks(tokens) * d);
     }

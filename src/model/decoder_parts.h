@@ -6,19 +6,20 @@
 
 #include "refract/model/decoder.h"
 
-/* Local widths of the cut activations. */
-int64_t decoder_q_width(const rf_decoder *m);
-int64_t decoder_kv_width(const rf_decoder *m);
-int64_t decoder_ff_width(const rf_decoder *m);
+/* Local widths of a layer's cut activations, and the largest of all layers. */
+int64_t decoder_q_width(const rf_decoder *m, int64_t layer);
+int64_t decoder_kv_width(const rf_decoder *m, int64_t layer);
+int64_t decoder_ff_width(const rf_decoder *m, int64_t layer);
+int64_t decoder_most(const rf_decoder *m, int64_t (*width)(const rf_decoder *m, int64_t layer));
 
 /* Values of a norm's weight, and its gradient (NULL when frozen). */
 const rf_real *decoder_norm(const rf_decoder *m, int64_t row);
 rf_real *decoder_norm_gradient(const rf_decoder *m, int64_t row);
 
-/* Fills m->slice with the local slices that hold heads: masks, strides, arrays; d_o and dq are
- * NULL in the forward pass. Returns their number. */
-int decoder_slices(rf_decoder *m, const rf_tokens *tokens, const rf_block_state *state,
-                   const rf_real *d_o, rf_real *dq);
+/* Fills m->slice with the local slices of a layer that hold heads: masks, strides, arrays; d_o and
+ * dq are NULL in the forward pass. Returns their number. */
+int decoder_slices(rf_decoder *m, const rf_tokens *tokens, int64_t layer, const rf_real *d_o,
+                   rf_real *dq);
 
 /* A layer's pass with what it keeps of this micro-batch; y: of a column-parallel one. */
 rf_linear_pass decoder_pass(const rf_decoder *m, int64_t layer, int kind, rf_real *y);

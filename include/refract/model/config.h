@@ -9,6 +9,18 @@
 
 enum { RF_MAX_EOS = 8 };
 
+/** The linear layers of a block, in model order. */
+typedef enum rf_linear_kind {
+    RF_Q,
+    RF_K,
+    RF_V,
+    RF_O,
+    RF_GATE,
+    RF_UP,
+    RF_DOWN,
+    RF_LINEARS
+} rf_linear_kind;
+
 typedef struct rf_model_config {
     char model_type[32]; /**< "llama" or "mistral" */
     int64_t vocab, d_model, d_ff;

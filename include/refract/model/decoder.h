@@ -18,22 +18,11 @@
 #include "refract/comm/grid.h"
 #include "refract/model/config.h"
 #include "refract/model/params.h"
+#include "refract/model/pruning.h"
 #include "refract/nn/attention.h"
 #include "refract/nn/head.h"
 #include "refract/nn/linear.h"
 #include "refract/nn/rope.h"
-
-/** The linear layers of a block, in model order. */
-typedef enum rf_linear_kind {
-    RF_Q,
-    RF_K,
-    RF_V,
-    RF_O,
-    RF_GATE,
-    RF_UP,
-    RF_DOWN,
-    RF_LINEARS
-} rf_linear_kind;
 
 /** Where the time of a pass goes. */
 typedef enum rf_phase {
@@ -66,6 +55,7 @@ typedef struct rf_decoder_options {
     const rf_targets *targets;          /**< which modules carry it, with r and alpha */
     rf_adapter_options adapter_options; /**< of every module, but for r and alpha */
     rf_names saved;                     /**< modules trained in full beside the adapters */
+    const rf_pruning *pruning;          /**< what layers and adapters are left; NULL: everything */
     int training;                       /**< 0: no gradients, no moments */
     int64_t max_tokens;                 /**< of a micro-batch */
     int64_t max_samples;                /**< of a micro-batch */
@@ -77,6 +67,7 @@ typedef struct rf_decoder_options {
 
 /** One block: layers bound to the table's rows. */
 typedef struct rf_block {
+    rf_cut kv_cut, ff_cut; /**< KV groups and neurons of this layer (unit 1, and 32 or 1) */
     rf_linear linear[RF_LINEARS];
     rf_lowrank lowrank[RF_LINEARS];
     rf_adapter_options adapter[RF_LINEARS];
@@ -101,7 +92,7 @@ typedef struct rf_decoder {
     rf_model_config config;
     const rf_grid *grid; /**< borrowed */
     const rf_adapter_kind *kind;
-    rf_cut kv_cut, ff_cut, vocab_cut; /**< KV groups, FFN units, vocabulary (unit sizes 1, 1, 1) */
+    rf_cut vocab_cut;
     int training;
     int64_t max_tokens, max_samples, max_length, leaves;
     int threads;
@@ -110,7 +101,7 @@ typedef struct rf_decoder {
     rf_block *block; /**< [layers]; owned */
     rf_linear embed, head;
     int64_t embed_row, head_row, norm_row;
-    int cut_weights;      /**< weights held as bf16 because their slices would cut blocks */
+    int cut_weights;      /**< weights held as bf16 because a cut would go through blocks */
     int adapted;          /**< modules that carry an adapter */
     rf_adapters adapters; /**< all of them, in model order */
 

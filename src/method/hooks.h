@@ -9,4 +9,7 @@ extern const rf_method_hooks preclora_hooks;
 extern const rf_method_hooks reflora_hooks;
 extern const rf_method_hooks reflora_scalar_hooks;
 
+/* Of methods that train tensors of the base model. */
+rf_trained_choice bitfit_trains, full_trains;
+
 #endif

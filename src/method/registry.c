@@ -7,34 +7,38 @@
 #include "refract/adapter/adapter.h"
 #include "refract/base/nearest.h"
 
-/* name, paper, summary, sections, partners, hooks; in alphabetical order */
+/* name, paper, summary, sections, partners, hooks, trains; in alphabetical order */
 static const rf_method_entry methods[] = {
     {"beamlora", "Gu et al. 2025, ACL 2025 long 582",
      "lora with gates between A and B; weak ranks give way to versions of strong ones", "lora beam",
-     "lora reflora rslora", &beamlora_hooks},
+     "lora reflora rslora", &beamlora_hooks, NULL},
+    {"bitfit", "Ben-Zaken et al. 2022, arXiv:2106.10199",
+     "only the biases are trained; where the model has none, the weights of its norms", "", "",
+     NULL, bitfit_trains},
     {"dora", "Liu et al. 2024, arXiv:2402.09353",
      "lora whose sum W + (alpha / r) B A has its row norms trained as magnitudes", "lora",
-     "loraplus pissa rslora", NULL},
-    {"full", "", "every weight of the model is trained, without adapters", "", "", NULL},
+     "loraplus pissa rslora", NULL, NULL},
+    {"full", "", "every weight of the model is trained, without adapters", "", "", NULL,
+     full_trains},
     {"lora", "Hu et al. 2021, arXiv:2106.09685", "y = W x + (alpha / r) B A x with W frozen",
-     "lora", "rslora", NULL},
+     "lora", "rslora", NULL, NULL},
     {"loraplus", "Hayou et al. 2024, arXiv:2402.12354",
      "B and magnitudes learn loraplus.ratio times as fast as A", "lora loraplus",
-     "beamlora dora light lora pissa reflora reflora-s rslora", NULL},
+     "beamlora dora light lora pissa reflora reflora-s rslora", NULL, NULL},
     {"pissa", "Meng et al. 2024, arXiv:2404.02948",
      "lora that starts from the leading singular vectors of W", "lora",
-     "beamlora dora lora loraplus reflora reflora-s rslora", NULL},
+     "beamlora dora lora loraplus reflora reflora-s rslora", NULL, NULL},
     {"preclora", "Zhang, Pilanci 2024, arXiv:2402.02347",
      "lora by scaled AdamW: each factor's gradient preconditioned by the other's Gram matrix",
-     "lora preclora", "lora loraplus pissa rslora", &preclora_hooks},
+     "lora preclora", "lora loraplus pissa rslora", &preclora_hooks, NULL},
     {"reflora", "Zhang, Li, Giannakis 2025, arXiv:2505.18877",
      "lora whose gradients are those of the balanced factorisation of B A", "lora reflora",
-     "lora rslora", &reflora_hooks},
+     "lora rslora", &reflora_hooks, NULL},
     {"reflora-s", "Zhang, Li, Giannakis 2025, arXiv:2505.18877",
      "lora whose factors and moments are rescaled to |A| = |B| after every update", "lora reflora",
-     "lora rslora", &reflora_scalar_hooks},
+     "lora rslora", &reflora_scalar_hooks, NULL},
     {"rslora", "Kalajdzievski 2023, arXiv:2312.03732", "lora with the scale alpha / sqrt(r)",
-     "lora", "beamlora light lora reflora reflora-s", NULL},
+     "lora", "beamlora light lora reflora reflora-s", NULL, NULL},
 };
 enum { METHODS = sizeof methods / sizeof methods[0], NAME_BYTES = 64 };
 
@@ -71,6 +75,14 @@ static int has_word(const char *list, char separator, const char *word)
 int rf_method_joins(const rf_method_entry *a, const rf_method_entry *b)
 {
     return has_word(a->partners, ' ', b->name) || has_word(b->partners, ' ', a->name);
+}
+
+rf_trained_choice *rf_methods_trains(const rf_config *config)
+{
+    for (int i = 0; i < METHODS; i++)
+        if (methods[i].trains && rf_config_has_method(config, methods[i].name))
+            return methods[i].trains;
+    return NULL;
 }
 
 static rf_status unknown(const rf_config *config, const char *name)

@@ -105,7 +105,7 @@ static int64_t add_base(rf_decoder *m, const rf_decoder_options *o, const char *
 {
     char name[RF_NAME_BYTES];
     snprintf(name, sizeof name, "%s.%s", module, suffix);
-    const int trained = o->full || is_saved(&o->saved, module);
+    const int trained = (o->trains && o->trains(&m->config, name)) || is_saved(&o->saved, module);
     return rf_params_add(&m->params, m->grid, name, shape, dtype, trained, init);
 }
 

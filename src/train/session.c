@@ -9,6 +9,7 @@
 #include "refract/data/prepare.h"
 #include "refract/io/gguf.h"
 #include "refract/io/model_files.h"
+#include "refract/method/registry.h"
 
 static rf_status check_path(const char *path, const char *where)
 {
@@ -54,7 +55,8 @@ static rf_status check_supported(const rf_session *s)
                        "lora.init: %s is set (%s) beside lora.start, whose factors are the start. "
                        "Remove one of the two",
                        init, rf_config_where(c, "lora.init"));
-    if (strcmp(rf_config_string(c, "model.init"), "random") == 0 && !s->full)
+    if (strcmp(rf_config_string(c, "model.init"), "random") == 0 &&
+        !rf_config_has_method(s->trained, "full"))
         return rf_fail(RF_USAGE,
                        "model.init: random leaves nothing for an adapter to adapt (%s). Use "
                        "method: full",
@@ -67,7 +69,7 @@ static rf_status read_all(rf_session *s)
     RF_TRY(check_supported(s));
     RF_TRY(read_model_config(s));
     RF_TRY(collect_saved(s));
-    return s->full ? RF_OK : rf_targets_from_config(&s->targets, s->trained);
+    return s->trains ? RF_OK : rf_targets_from_config(&s->targets, s->trained);
 }
 
 rf_status rf_session_open(rf_session *s, rf_config *config, const rf_config *trained, rf_log *log,
@@ -79,12 +81,12 @@ rf_status rf_session_open(rf_session *s, rf_config *config, const rf_config *tra
     s->log = log;
     s->world = world;
     s->threads = threads;
-    s->full = rf_config_has_method(trained, "full");
-    s->kind = s->full ? NULL : rf_adapter_for_config(trained);
+    s->trains = rf_methods_trains(trained);
+    s->kind = s->trains ? NULL : rf_adapter_for_config(trained);
     RF_TRY_ALL(world, read_all(s));
     RF_TRY(rf_data_tokenizer(&s->tokenizer, world, config, rf_model_files_tokenizer));
     const char *start = trained == config ? rf_config_string(config, "lora.start") : NULL;
-    return start && !s->full ? rf_session_start_from(s, start) : RF_OK;
+    return start && !s->trains ? rf_session_start_from(s, start) : RF_OK;
 }
 
 /* A key that the user set must say what the folder says. */

@@ -45,11 +45,11 @@ static rf_status make_decoder(rf_session *s, const rf_bounds *bounds,
         .storage = storage->dtype,
         .storage_of = storage->tensors ? rf_model_files_storage : NULL,
         .storage_context = storage->tensors,
-        .full = s->full && (training || with_adapter),
+        .trains = training || with_adapter ? s->trains : NULL,
         .adapter = with_adapter ? s->kind : NULL,
         .targets = s->start ? s->start->targets : s->targets,
         .adapter_options = adapter_options(s),
-        .saved = with_adapter && !s->full ? s->saved : (rf_names){0},
+        .saved = with_adapter && !s->trains ? s->saved : (rf_names){0},
         .training = training,
         .max_tokens = bounds->tokens,
         .max_samples = bounds->samples,
@@ -86,6 +86,21 @@ static double mib(size_t bytes)
     return (double)bytes / 1048576.0;
 }
 
+/* What of the base is trained: a method may leave most of it as it is. */
+static void print_trained(const rf_session *s)
+{
+    const rf_params *params = &s->decoder->params;
+    const char *first = "none";
+    int64_t count = 0;
+    for (int64_t i = params->count - 1; i >= 0; i--) {
+        if (!params->row[i].trained) continue;
+        first = params->row[i].name;
+        count++;
+    }
+    rf_log_info(s->log, "trained: %lld of %lld tensors of the base model, the first '%s'",
+                (long long)count, (long long)params->count, first);
+}
+
 void rf_session_print_plan(const rf_session *s)
 {
     const rf_params *params = &s->decoder->params;
@@ -103,6 +118,7 @@ void rf_session_print_plan(const rf_session *s)
         rf_log_warning(s->log,
                        "compute.precision: bf16 has no fast products on this CPU (avx512_bf16 "
                        "or amx): its operands are rounded, then multiplied in " RF_REAL_NAME);
+    if (s->trains) print_trained(s);
     if (s->decoder->cut_weights > 0)
         rf_log_info(
             s->log,

@@ -19,6 +19,17 @@ static int one_type(const rf_safetensors *tensors, rf_dtype *dtype)
     return 1;
 }
 
+/* A method that trains tensors of the base ends with a model folder, and those hold no blocks. */
+static rf_status check_blocks(const rf_session *s, rf_dtype dtype, const char *key)
+{
+    if (!s->trains || rf_dtype_block(dtype) == 1) return RF_OK;
+    return rf_fail(RF_USAGE,
+                   "%s: %s cannot be written to the model folder that method '%s' ends with (%s). "
+                   "Use f32 or bf16",
+                   key, rf_dtype_name(dtype), rf_config_string(s->trained, "method"),
+                   rf_config_where(s->config, key));
+}
+
 rf_status session_choose_storage(rf_session *s, session_storage *storage)
 {
     static const char key[] = "model.storage";
@@ -27,9 +38,9 @@ rf_status session_choose_storage(rf_session *s, session_storage *storage)
     if (!rf_config_is_auto(s->config, key)) {
         const int known = rf_dtype_named(&storage->dtype, rf_config_string(s->config, key));
         RF_ASSERT(known, "model.storage = %s", rf_config_string(s->config, key));
-        return RF_OK;
+        return check_blocks(s, storage->dtype, key);
     }
-    if (!s->full && !random)
+    if (!s->trains && !random)
         RF_TRY(rf_model_files_open_all(&storage->tensors, s->world,
                                        rf_config_string(s->config, "model.path")));
     if (storage->tensors && !one_type(storage->tensors, &storage->dtype)) return RF_OK;

@@ -58,11 +58,11 @@ rf_status training_export(training *t)
     int64_t count = 0;
     char folder[PATH_MAX];
     RF_TRY_ALL(t->env->world,
-               rf_run_folder_file(t->run.folder, t->session.full ? "model" : "adapter", folder,
+               rf_run_folder_file(t->run.folder, t->session.trains ? "model" : "adapter", folder,
                                   sizeof folder));
-    if (!t->session.full) return training_export_adapter(t, folder);
+    if (!t->session.trains) return training_export_adapter(t, folder);
     RF_TRY_ALL(t->env->world,
-               rf_params_fields(&t->session.decoder->params, RF_ROWS_TRAINED, &fields, &count));
+               rf_params_fields(&t->session.decoder->params, RF_ROWS_BASE, &fields, &count));
     const rf_status status = write_model(t, folder, fields, count);
     free(fields);
     return status;

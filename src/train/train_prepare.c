@@ -75,7 +75,7 @@ static void make_trainer(training *t)
                      .steps = t->steps},
         .max_grad_norm = rf_config_number(c, "train.max_grad_norm"),
         .seed = (uint64_t)rf_config_int(c, "train.seed"),
-        .is_dropping = !t->session.full && rf_config_number(c, "lora.dropout") > 0};
+        .is_dropping = !t->session.trains && rf_config_number(c, "lora.dropout") > 0};
 }
 
 /* The methods of the configuration, on the model's adapted modules. */

@@ -85,7 +85,7 @@ void training_print_end(const training *t)
                     (double)t->tokens_here / t->step_seconds, memory);
     rf_methods_summarise(&t->trainer.methods, t->log);
     rf_log_info(t->log, "checkpoints: %s", rf_run_folder_checkpoints(t->run.folder));
-    rf_log_info(t->log, "%s: %s/%s", t->session.full ? "model" : "adapter", output,
-                t->session.full ? "model" : "adapter");
+    rf_log_info(t->log, "%s: %s/%s", t->session.trains ? "model" : "adapter", output,
+                t->session.trains ? "model" : "adapter");
     rf_log_info(t->log, "done after %.1f s", rf_clock_seconds() - t->env->start);
 }

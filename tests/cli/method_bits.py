@@ -1,4 +1,5 @@
 """Every method gives the same bits on every layout, with what it does in a run and with a stop in between."""
+import json
 import unittest
 
 import files
@@ -39,6 +40,19 @@ class MethodBits(LayoutTest):
         self.assertTrue((run["beam/pruned"].sum(axis=1) == run["beam/events/pruned"]).all())
         self.assertTrue((run["beam/events/pruned"] > 0).all(), run["beam/events/pruned"])
         self.assertEqual(len(run["beam/pairs/step"]), run["beam/events/pruned"].sum())
+
+    def test_bitfit__trains_norms_alone_and_is_the_same(self):
+        def make(output):
+            return self.write_input(f"{output}.yaml", output=output, method="bitfit", model={"path": "base/model"},
+                                    **self.keys())
+        self.run_and_resume(make, "model/model.safetensors", FOUR)
+        before = files.read_safetensors(self.folder / "base" / "model" / "model.safetensors")
+        after = files.read_safetensors(self.folder / "run-1-1-1" / "model" / "model.safetensors")
+        changed = {name for name in before if (before[name] != after[name]).any()}
+        self.assertEqual(changed, {name for name in before if name.endswith("norm.weight")})
+        trained = json.loads((self.folder / "run-1-1-1" / "eval.json").read_text())
+        self.succeed("eval", "run-1-1-1/config.yaml")
+        self.assertEqual(json.loads((self.folder / "run-1-1-1" / "eval.json").read_text())["loss"], trained["loss"])
 
     def test_preclora__is_the_same(self):
         self.check("preclora", preclora={"damping": 1e-3})

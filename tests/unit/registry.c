@@ -45,6 +45,28 @@ static void names__must_exist_and_join(void **state)
     assert_message_has("'lora' is named twice");
 }
 
+static int trains(const char *method, const rf_model_config *model, const char *tensor)
+{
+    return rf_method_find(method)->trains(model, tensor);
+}
+
+static void bitfit__trains_biases_and_without_them_norms(void **state)
+{
+    (void)state;
+    static const char bias[] = "model.layers.0.self_attn.q_proj.bias";
+    static const char norm[] = "model.layers.0.input_layernorm.weight";
+    static const char weight[] = "model.layers.0.self_attn.q_proj.weight";
+    rf_model_config model = {.attention_bias = 1};
+    assert_true(trains("bitfit", &model, bias));
+    assert_false(trains("bitfit", &model, norm) || trains("bitfit", &model, "model.norm.weight"));
+    assert_false(trains("bitfit", &model, weight));
+    model.attention_bias = 0;
+    assert_true(trains("bitfit", &model, norm) && trains("bitfit", &model, "model.norm.weight"));
+    assert_false(trains("bitfit", &model, weight));
+    assert_true(trains("full", &model, weight) && trains("full", &model, norm));
+    assert_null(rf_method_find("lora")->trains);
+}
+
 static void unread_keys__are_those_set_away_from_defaults(void **state)
 {
     (void)state;
@@ -62,6 +84,7 @@ static void unread_keys__are_those_set_away_from_defaults(void **state)
 static const struct CMUnitTest registry[] = {
     cmocka_unit_test(every_entry__is_complete_and_in_order),
     cmocka_unit_test(names__must_exist_and_join),
+    cmocka_unit_test(bitfit__trains_biases_and_without_them_norms),
     cmocka_unit_test(unread_keys__are_those_set_away_from_defaults),
 };
 RF_TEST_MAIN(registry)

@@ -4,6 +4,7 @@
 
 #include "refract/base/config.h"
 #include "refract/base/status.h"
+#include "refract/model/decoder.h"
 
 typedef struct rf_method_entry {
     const char *name;     /**< as `method` spells it */
@@ -13,6 +14,8 @@ typedef struct rf_method_entry {
     const char *partners; /**< names it may be joined with, separated by spaces; said by either
                              side */
     const struct rf_method_hooks *hooks; /**< what it does in a step (method.h); NULL = nothing */
+    rf_trained_choice *trains; /**< the tensors of the base that it trains, in place of adapters;
+                                  NULL: it trains adapters */
 } rf_method_entry;
 
 /** Number of methods, and method number `index` in alphabetical order, from 0. Local. */
@@ -22,6 +25,9 @@ const rf_method_entry *rf_method_at(int index);
 const rf_method_entry *rf_method_find(const char *name);
 /** 1 when the two may be joined. Local. */
 int rf_method_joins(const rf_method_entry *a, const rf_method_entry *b);
+
+/** Which tensors of the base model `method` trains; NULL where it trains adapters. Local. */
+rf_trained_choice *rf_methods_trains(const rf_config *config);
 
 /**
  * The names in `method` exist, none twice, and every pair may be joined. Local; RF_USAGE says which

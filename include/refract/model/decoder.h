@@ -44,13 +44,16 @@ const char *rf_phase_name(rf_phase phase);
 /** The type in which a frozen weight is to be held: f(context, its name). Local. */
 typedef rf_dtype rf_storage_choice(const void *context, const char *name);
 
+/** Is this tensor of the base model trained? f(model's shape, its name). Local. */
+typedef int rf_trained_choice(const rf_model_config *config, const char *name);
+
 /** How to build a model; everything is borrowed for the call of rf_decoder_create only. */
 typedef struct rf_decoder_options {
     const rf_model_config *config;
     rf_dtype storage;                   /**< how frozen linear weights are held */
     rf_storage_choice *storage_of;      /**< NULL: all as `storage` says */
     const void *storage_context;        /**< of storage_of */
-    int full;                           /**< 1: every tensor is trained */
+    rf_trained_choice *trains;          /**< of the base model; NULL: nothing but `saved` */
     const rf_adapter_kind *adapter;     /**< NULL: none */
     const rf_targets *targets;          /**< which modules carry it, with r and alpha */
     rf_adapter_options adapter_options; /**< of every module, but for r and alpha */

@@ -21,11 +21,11 @@ typedef struct rf_session {
     rf_log *log;              /**< borrowed */
     MPI_Comm world;           /**< borrowed */
     int threads;
-    int full;                    /**< method full: every tensor is trained */
-    const rf_adapter_kind *kind; /**< of the adapters; NULL with method full */
+    rf_trained_choice *trains;   /**< tensors of the base that are trained instead of adapters */
+    const rf_adapter_kind *kind; /**< of the adapters; NULL where there are none */
     rf_model_config model;
     rf_tokenizer *tokenizer;  /**< owned; NULL where the model folder has none */
-    rf_targets *targets;      /**< owned; NULL with method full */
+    rf_targets *targets;      /**< owned; NULL without adapters */
     rf_peft *start;           /**< owned; the PEFT folder to start from, or NULL */
     rf_names saved;           /**< modules trained in full beside adapters; names borrowed */
     const char **saved_names; /**< owned */

@@ -101,6 +101,9 @@ int rf_cli_main(int argc, char **argv)
     int level = 0;
     /* Started alone, Open MPI would start a daemon beside us, for calls never made here. */
     setenv("OMPI_MCA_ess_singleton_isolated", "1", 0);
+    /* Shared file pointers, never used here: groups of ranks that write files of one name at a time
+     * would meet in them. */
+    setenv("OMPI_MCA_sharedfp", "^sm", 0);
     MPI_Init_thread(&argc, &argv, MPI_THREAD_FUNNELED, &level);
     MPI_Comm_rank(cli.world, &cli.rank);
     MPI_Comm_size(cli.world, &cli.size);

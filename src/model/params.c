@@ -43,7 +43,9 @@ void rf_params_layout(rf_params *params, rf_arena *arena, int training)
     }
     for (int64_t i = 0; i < params->count; i++) {
         rf_param *row = &params->row[i];
-        if (!row->trained)
+        if (row->lent)
+            row->data = row->lent;
+        else if (!row->trained)
             row->data = rf_arena_take(arena, 1, rf_dtype_bytes(row->dtype, row->items));
         else
             row->data = params->value ? params->value + row->offset : NULL;

@@ -201,6 +201,32 @@ static void wait_for_all(MPI_Comm world)
         usleep(PAUSE_MICROSECONDS);
 }
 
+/* The base of the first run that is not done, for all runs that have the same; without it each run
+ * loads its own. Collective over world. */
+static void share_base(farm *f, rf_resident **resident)
+{
+    const rf_sweep *sweep = f->worker.sweep;
+    const rf_environment *whole = f->worker.whole;
+    rf_config *config = NULL;
+    rf_sweep_record record;
+    int64_t first = 0;
+    while (whole->log->rank == 0 && first < sweep->count &&
+           rf_sweep_recorded(sweep, first, &record) == RF_OK && record.state == RF_SWEEP_DONE)
+        first++;
+    MPI_Bcast(&first, 1, MPI_INT64_T, 0, whole->world);
+    if (first == sweep->count) return;
+    rf_status status = rf_agree(whole->world, rf_sweep_config(sweep, first, &config));
+    if (status == RF_OK)
+        status = rf_resident_create(resident, config, whole->world, &f->worker.log);
+    rf_config_destroy(&config);
+    if (status != RF_OK && whole->log->rank == 0)
+        rf_log_warning(whole->log, "every run will load its own base model: %s",
+                       rf_status_message());
+    if (*resident)
+        rf_log_info(whole->log, "base: %.1f MiB on each node, shared by all runs",
+                    (double)rf_resident_bytes(*resident) / 1048576.0);
+}
+
 /* What has become of the sweep, as the program's own status; on root. */
 static rf_status conclude(farm *f, int is_stopping)
 {
@@ -239,8 +265,12 @@ rf_status rf_sweep_run_all(const rf_sweep *sweep, const rf_environment *environm
     RF_TRY(open_farm(&f, sweep, environment, workers));
     rf_log_info(environment->log, "sweep: %" PRId64 " runs, %d group%s (%s)", sweep->count, workers,
                 workers == 1 ? "" : "s", sweep->folder);
+    rf_resident *resident = NULL;
+    share_base(&f, &resident);
+    f.worker.env.resident = resident;
     rf_status status = work(&f);
     wait_for_all(world);
+    rf_resident_destroy(&resident);
     status = rf_agree(world, status);
     int stopping = 0;
     MPI_Allreduce(&f.is_stopping, &stopping, 1, MPI_INT, MPI_MAX, world);

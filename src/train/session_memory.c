@@ -74,6 +74,7 @@ rf_status rf_session_plan(rf_session *s, const rf_bounds *bounds, int training, 
         rf_agree(s->world, make_decoder(s, bounds, &storage, training, with_adapter));
     rf_safetensors_close(&storage.tensors);
     RF_TRY(status);
+    s->borrows_base = rf_resident_lend(s->resident, s->trained, s->decoder);
     s->run = rf_arena_counting("run");
     s->step = rf_arena_counting("step");
     s->scratch = rf_arena_counting("scratch");
@@ -124,6 +125,9 @@ void rf_session_print_plan(const rf_session *s)
             s->log,
             "note: %d tensors are held as bf16, since their slices would cut the blocks of %s",
             s->decoder->cut_weights, rf_config_string(s->config, "model.storage"));
+    if (s->borrows_base)
+        rf_log_info(s->log, "base: %.1f MiB on each node, shared by all runs",
+                    mib(rf_resident_bytes(s->resident)));
     rf_log_info(s->log,
                 "memory per rank: run %.1f MiB, step %.1f MiB, scratch %.1f MiB, together %.1f MiB",
                 mib(s->run.peak), mib(s->step.peak), mib(s->scratch.peak),
@@ -214,7 +218,9 @@ rf_status rf_session_weights(rf_session *s)
     const uint64_t seed = (uint64_t)rf_config_int(s->config, "train.seed");
     const char *path = rf_config_string(s->config, "model.path");
     const int random = strcmp(rf_config_string(s->config, "model.init"), "random") == 0;
-    if (random) {
+    if (s->borrows_base) {
+        snprintf(s->base_digest, sizeof s->base_digest, "%s", rf_resident_digest(s->resident));
+    } else if (random) {
         rf_params_init(&s->decoder->params, &s->grid, seed, 0, 1);
         snprintf(s->base_digest, sizeof s->base_digest, "random, seed %llu",
                  (unsigned long long)seed);

@@ -98,6 +98,7 @@ rf_status training_prepare(training *t)
 {
     rf_session *s = &t->session;
     RF_TRY(rf_session_open(s, t->config, t->config, t->log, t->env->world, t->env->threads));
+    s->resident = t->env->resident;
     RF_TRY(read_data(t));
     RF_TRY_ALL(t->env->world, lay_out_batches(t));
     const rf_bounds bounds = bounds_of(t);

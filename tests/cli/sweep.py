@@ -47,7 +47,7 @@ class Sweep(ProgramTest):
         """The adapter of run `index`, trained from its own config.yaml outside the sweep."""
         run = self.folder / self.status()["runs"][index]["folder"]
         shutil.copy(run / "config.yaml", self.folder / "alone.yaml")
-        self.succeed("train", "alone.yaml", "output=alone")
+        self.succeed("train", "alone.yaml", "output=alone", "parallel.tensor=auto")
         return (self.folder / "alone" / "adapter" / "adapter_model.safetensors").read_bytes()
 
     def test_index__trains_one_run_and_records_it(self):
@@ -85,6 +85,27 @@ class Sweep(ProgramTest):
         self.assertEqual({path: self.stamps()[path] for path in before if path in self.stamps()},
                          {path: self.stamps()[path] for path in before})
         self.assertEqual([run["tries"] for run in self.status()["runs"]], [1, 1, 2, 2] * 2)
+
+    def test_base__is_held_once_for_all_runs_that_have_it(self):
+        manifest = self.plan(list=[{"method": "lora"}, {"method": "dora", "parallel.tensor": 2}, {"method": "pissa"},
+                                   {"method": "lora", "parallel.slices": 2}, {"method": "lora", "model.storage": "bf16"},
+                                   {"method": "lora", "lora.modules_to_save": "lm_head"}, {"method": "beamlora"}])
+        self.succeed("sweep", "run", manifest, "--workers", 2, ranks=RANKS)
+        runs = self.status()["runs"]
+        logs = [(self.folder / run["folder"] / "run.log").read_text() for run in runs]
+        self.assertEqual(["shared by all runs" in log for log in logs], [True, True, False, False, False, False, True])
+        for index in (0, 1, 2, 6):
+            shutil.rmtree(self.folder / "alone", ignore_errors=True)
+            self.assertEqual(self.adapters()[runs[index]["id"]], self.alone(index))
+
+    def test_base_that_cannot_be_shared__is_loaded_by_each_run(self):
+        manifest = self.plan(seeds=2)
+        done = self.refract("sweep", "run", manifest, "--workers", 2, ranks=2, RF_FAULT="shared.create:1")
+        if "no shared memory" not in done.stderr:
+            self.skipTest("built without fault sites")
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertIn("every run will load its own base model", done.stderr)
+        self.assertEqual(self.states(), ["done"] * 2)
 
     def start_long(self, workers=2, **options):
         """A farm in the middle of its first runs, and what these come to undisturbed."""

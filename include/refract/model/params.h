@@ -26,7 +26,8 @@ typedef struct rf_param {
     rf_init init;
     int64_t items;  /**< of this rank's slices */
     int64_t offset; /**< first item in the trained arrays, when trained */
-    void *data;     /**< this rank's slices; borrowed from an arena */
+    void *data;     /**< this rank's slices; borrowed from an arena, or lent */
+    void *lent;     /**< of a frozen row: memory of someone else that holds it already, or NULL */
 } rf_param;
 
 typedef struct rf_params {
@@ -41,7 +42,9 @@ typedef struct rf_params {
 int64_t rf_params_add(rf_params *params, const rf_grid *grid, const char *name, rf_shape shape,
                       rf_dtype dtype, int trained, rf_init init);
 
-/** Cuts values (and moments, when `training`) out of the arena and points the rows at them. Local.
+/**
+ * Cuts values (and moments, when `training`) out of the arena and points the rows at them; rows
+ * that are lent take no memory. Local.
  */
 void rf_params_layout(rf_params *params, rf_arena *arena, int training);
 

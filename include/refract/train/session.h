@@ -14,6 +14,7 @@
 #include "refract/io/peft.h"
 #include "refract/model/config.h"
 #include "refract/model/decoder.h"
+#include "refract/train/resident.h"
 
 typedef struct rf_session {
     rf_config *config;        /**< borrowed; `auto` values are resolved in it */
@@ -32,7 +33,9 @@ typedef struct rf_session {
     rf_grid grid;
     rf_decoder *decoder; /**< owned */
     rf_arena run, step, scratch;
-    char base_digest[65]; /**< SHA-256 of the base model; "" until weights are loaded */
+    const rf_resident *resident; /**< a base that is held already; NULL = none; borrowed */
+    int borrows_base;            /**< 1: all base weights are the resident ones */
+    char base_digest[65];        /**< SHA-256 of the base model; "" until weights are loaded */
 } rf_session;
 
 /** Most that one micro-batch and one step will hold. */
@@ -44,7 +47,8 @@ typedef struct rf_bounds {
 /**
  * Reads model configuration, tokeniser and target rules; `trained` is the configuration that names
  * the adapters (config itself, or that of a checkpoint). The session is zeroed first. Collective
- * over world; RF_USAGE, RF_INPUT, RF_RESOURCES. rf_session_close is due in any case.
+ * over world; RF_USAGE, RF_INPUT, RF_RESOURCES. rf_session_close is due in any case. The caller may
+ * set `resident` before the plan.
  */
 rf_status rf_session_open(rf_session *session, rf_config *config, const rf_config *trained,
                           rf_log *log, MPI_Comm world, int threads);

@@ -7,6 +7,7 @@
 #include "refract/base/config.h"
 #include "refract/base/log.h"
 #include "refract/base/status.h"
+#include "refract/train/resident.h"
 
 /** What a command knows of its process besides the configuration. */
 typedef struct rf_environment {
@@ -17,6 +18,7 @@ typedef struct rf_environment {
     const char *command_line;      /**< borrowed, as the next two */
     const char *blas;              /**< version and kernels of the BLAS */
     const char *program;           /**< SHA-256 of the executable */
+    const rf_resident *resident;   /**< a base that is held already; NULL = none; borrowed */
     const char *const *stop_files; /**< besides OUTPUT/STOP, up to a NULL; NULL = none; borrowed */
 } rf_environment;
 

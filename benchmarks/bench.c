@@ -15,8 +15,9 @@ enum { MAX_STEPS = 100 };
 static const char usage[] =
     "usage: bench [--tensor N] [--slices N] [--threads N] [--micro N] [--tokens N] [--steps N]\n"
     "             [--layers N] [--r N] [--dropout P] [--storage f32|bf16] [--adapter KIND]\n"
+    "             [--precision f32|bf16]\n"
     "Steps of a SmolLM2-135M-shaped model with LoRA (or dora, ...), as a share of this machine's "
-    "sgemm rate;\n"
+    "sgemm (or bf16 product) rate;\n"
     "alone or under mpirun. Default: 4 micro-batches of 512 tokens, 5 steps, 4 slices, r 16.\n";
 
 static int parse_option(bench_options *o, int option, const char *value)
@@ -52,6 +53,9 @@ static int parse_option(bench_options *o, int option, const char *value)
     case 'w':
         o->storage = strcmp(value, "bf16") == 0 ? RF_BF16 : RF_DTYPE_REAL;
         return 1;
+    case 'p':
+        o->is_bf16 = strcmp(value, "bf16") == 0;
+        return o->is_bf16 || strcmp(value, "f32") == 0;
     case 'a':
         o->adapter = rf_adapter_find(value);
         return o->adapter != NULL;
@@ -66,7 +70,8 @@ static int parse(bench_options *o, int argc, char **argv)
         {"tensor", 1, NULL, 't'},  {"slices", 1, NULL, 's'},  {"threads", 1, NULL, 'n'},
         {"micro", 1, NULL, 'm'},   {"tokens", 1, NULL, 'k'},  {"steps", 1, NULL, 'c'},
         {"layers", 1, NULL, 'l'},  {"r", 1, NULL, 'r'},       {"dropout", 1, NULL, 'd'},
-        {"storage", 1, NULL, 'w'}, {"adapter", 1, NULL, 'a'}, {NULL, 0, NULL, 0}};
+        {"storage", 1, NULL, 'w'}, {"adapter", 1, NULL, 'a'}, {"precision", 1, NULL, 'p'},
+        {NULL, 0, NULL, 0}};
     int option = 0;
     while ((option = getopt_long(argc, argv, "", options, NULL)) != -1)
         if (!parse_option(o, option, optarg)) return 0;
@@ -112,46 +117,51 @@ static bench_time smaller(bench_time a, bench_time b)
 
 static sample measure(bench_model *model, const bench_options *o)
 {
-    sample s = {.gemm = bench_gemm_time(o->threads, 3)};
+    sample s = {.gemm = bench_product_time(o->threads, o->is_bf16, 3)};
     const bench_time start = bench_start();
     bench_model_step(model);
     s.step = bench_stop(start);
-    s.gemm = smaller(s.gemm, bench_gemm_time(o->threads, 3));
+    s.gemm = smaller(s.gemm, bench_product_time(o->threads, o->is_bf16, 3));
     for (int i = 0; i < BENCH_PHASES; i++) s.phase[i] = bench_model_seconds(model, i);
     return s;
 }
 
-/* Medians over the steps; the last column is the phase's own mandatory work per time, over sgemm's.
- */
-static void print_phases(const bench_model *model, const sample *samples, int count)
+/* Medians over the steps. The work of a phase is its mandatory operations or, where it has none,
+ * the bytes it must move; the share is its rate over the machine's: of products around the step, or
+ * of copies. */
+static void print_phases(const bench_model *model, const sample *samples, int count, double copy)
 {
     double all[MAX_STEPS], middle[BENCH_PHASES], rest = 0;
     for (int k = 0; k < count; k++) all[k] = samples[k].step.seconds;
     const double step = median(all, count);
     rest = step;
-    printf("\n%-14s %9s %7s %7s\n", "phase", "seconds", "of step", "share");
+    printf("\n%-14s %9s %8s %12s %7s\n", "phase", "seconds", "of step", "work", "share");
     for (int i = 0; i < BENCH_PHASES; i++) {
+        const double flops = bench_model_phase_flops(model, i);
+        const double bytes = bench_model_phase_bytes(model, i);
         double seconds[MAX_STEPS], share[MAX_STEPS];
         for (int k = 0; k < count; k++) {
             seconds[k] = samples[k].phase[i];
-            share[k] = bench_model_phase_flops(model, i) * samples[k].gemm.seconds / seconds[k];
+            share[k] = (flops > 0 ? flops * samples[k].gemm.seconds : bytes / copy) / seconds[k];
         }
         middle[i] = median(seconds, count);
         if (i != BENCH_PHASE_TP) rest -= middle[i];
         printf("%-14s %9.3f %6.1f%%", bench_phase_name(i), middle[i], 100 * middle[i] / step);
-        if (bench_model_phase_flops(model, i) > 0) printf(" %7.3f", median(share, count));
+        if (flops > 0 || bytes > 0)
+            printf(" %7.1f %-4s %7.3f", 1e-9 * (flops > 0 ? flops : bytes),
+                   flops > 0 ? "Gop" : "GB", median(share, count));
         printf("\n");
     }
     printf("%-14s %9.3f %6.1f%%\n", "rest", rest, 100 * rest / step);
 }
 
 static void report(const bench_options *o, const sample *samples, const bench_model *model,
-                   double memory)
+                   double memory, double copy)
 {
     const double flops = bench_model_flops(model);
     double share[MAX_STEPS], busy[MAX_STEPS], speed[MAX_STEPS], rate[MAX_STEPS];
     const double tokens = (double)(o->micro * o->tokens);
-    printf("\n%4s %9s %9s %9s %9s %7s %7s\n", "step", "seconds", "cpu s", "tokens/s", "sgemm GF",
+    printf("\n%4s %9s %9s %9s %9s %7s %7s\n", "step", "seconds", "cpu s", "tokens/s", "GFLOP/s",
            "share", "of cpu");
     for (int k = 0; k < o->steps; k++) {
         const sample *s = &samples[k];
@@ -162,8 +172,8 @@ static void report(const bench_options *o, const sample *samples, const bench_mo
         printf("%4d %9.3f %9.3f %9.1f %9.1f %7.3f %7.3f\n", k + 1, s->step.seconds, s->step.cpu,
                speed[k], rate[k], share[k], busy[k]);
     }
-    print_phases(model, samples, o->steps);
-    printf("\nresult share %.3f of-cpu %.3f tokens/s %.1f sgemm %.1f memory %.2f loss %.9g\n",
+    print_phases(model, samples, o->steps, copy);
+    printf("\nresult share %.3f of-cpu %.3f tokens/s %.1f rate %.1f memory %.2f loss %.9g\n",
            median(share, o->steps), median(busy, o->steps), median(speed, o->steps),
            median(rate, o->steps), memory * 1e-9, bench_model_loss(model));
 }
@@ -176,15 +186,16 @@ static rf_status run(const bench_options *o, int rank, int ranks)
     RF_TRY(bench_model_create(&model, o));
     if (rank == 0)
         printf("%d ranks x %d threads, tp %d, %d slices; %lld layers, r %lld, %lld x %lld tokens, "
-               "dropout %g, %s\nBLAS kernels %s; copy %.1f GB/s\n",
+               "dropout %g, %s base, products in %s\nBLAS kernels %s, bf16 %s; copy %.1f GB/s\n",
                ranks, o->threads, o->tensor, o->slices, (long long)o->layers, (long long)o->rank_r,
                (long long)o->micro, (long long)o->tokens, o->dropout, rf_dtype_name(o->storage),
-               openblas_get_corename(), copy * 1e-9);
+               o->is_bf16 ? "bf16" : "f32", openblas_get_corename(), rf_bf16_kernels(),
+               copy * 1e-9);
     bench_model_step(model);
     for (int k = 0; k < o->steps; k++) samples[k] = measure(model, o);
     double memory = peak_memory();
     MPI_Allreduce(MPI_IN_PLACE, &memory, 1, MPI_DOUBLE, MPI_MAX, MPI_COMM_WORLD);
-    if (rank == 0) report(o, samples, model, memory);
+    if (rank == 0) report(o, samples, model, memory, copy);
     bench_model_destroy(&model);
     return RF_OK;
 }

@@ -10,6 +10,7 @@ typedef struct bench_options {
     int64_t layers, rank_r;
     double dropout;
     rf_dtype storage;
+    int is_bf16; /**< compute.precision: bf16 */
     const rf_adapter_kind *adapter;
 } bench_options;
 
@@ -23,10 +24,10 @@ bench_time bench_start(void);
 bench_time bench_stop(bench_time start);
 
 /**
- * One-thread products of 1024 x 1024 matrices in every thread of every rank at once: the least
- * time of `rounds` per operation. Collective over world.
+ * One-thread products of 1024 x 1024 matrices in every thread of every rank at once, of reals or of
+ * bf16: the least time of `rounds` per operation. Collective over world.
  */
-bench_time bench_gemm_time(int threads, int rounds);
+bench_time bench_product_time(int threads, int is_bf16, int rounds);
 
 /** Bytes per second that all threads of all ranks copy (read plus written). Collective over world.
  */
@@ -46,6 +47,8 @@ void bench_model_step(bench_model *model);
  * phase. Local. */
 double bench_model_flops(const bench_model *model);
 double bench_model_phase_flops(const bench_model *model, int phase);
+/** Bytes that a phase without such operations must read and write. Local. */
+double bench_model_phase_bytes(const bench_model *model, int phase);
 double bench_model_seconds(const bench_model *model, int phase);
 const char *bench_phase_name(int phase);
 enum { BENCH_PHASE_TREE = RF_PHASES, BENCH_PHASE_UPDATE, BENCH_PHASE_TP, BENCH_PHASES };

@@ -6,6 +6,7 @@
 #include <time.h>
 
 #include "bench.h"
+#include "refract/linalg/bf16.h"
 
 enum { SIDE = 1024, COPY_REALS = 8 << 20 };
 
@@ -31,30 +32,46 @@ bench_time bench_stop(bench_time start)
     return spent;
 }
 
-static bench_time timed(int threads, void (*work)(rf_real *), rf_real *memory, int64_t items)
+/* One thread's work, on its own memory. */
+typedef void bench_work(const rf_bf16 *bf16, rf_real *memory);
+
+static bench_time timed(int threads, bench_work *work, const rf_bf16 *bf16, rf_real *memory,
+                        int64_t items)
 {
     const bench_time start = bench_start();
 #pragma omp parallel num_threads(threads)
-    work(memory + omp_get_thread_num() * items);
+    work(bf16, memory + omp_get_thread_num() * items);
     return bench_stop(start);
 }
 
-static void multiply(rf_real *x)
+static void multiply(const rf_bf16 *bf16, rf_real *x)
 {
     const int64_t square = (int64_t)SIDE * SIDE;
+    (void)bf16;
     for (int i = 0; i < 2; i++)
         rf_gemm(RF_N, RF_N, SIDE, SIDE, SIDE, 1, x, SIDE, x + square, SIDE, 0, x + 2 * square,
                 SIDE);
 }
 
-static void copy(rf_real *x)
+/* The same of bf16: a zero weight takes as long as any. */
+static void multiply_bf16(const rf_bf16 *bf16, rf_real *x)
 {
+    const int64_t square = (int64_t)SIDE * SIDE;
+    const rf_weight weight = {.dtype = RF_BF16, .data = x, .rows = SIDE, .cols = SIDE};
+    for (int i = 0; i < 2; i++)
+        rf_bf16_nt(bf16, x + square, SIDE, (const uint16_t *)(const void *)x, SIDE, &weight, 0,
+                   SIDE, 0, x + 2 * square);
+}
+
+static void copy(const rf_bf16 *bf16, rf_real *x)
+{
+    (void)bf16;
     memcpy(x + COPY_REALS, x, COPY_REALS * sizeof *x);
 }
 
 /* Least time of a unit, `units` of which each thread does in one round of work. */
-static bench_time best(int threads, int rounds, void (*work)(rf_real *), int64_t items,
-                       double units)
+static bench_time best(int threads, int rounds, bench_work *work, const rf_bf16 *bf16,
+                       int64_t items, double units)
 {
     int ranks = 1;
     bench_time least = {0};
@@ -63,7 +80,7 @@ static bench_time best(int threads, int rounds, void (*work)(rf_real *), int64_t
     RF_ASSERT(memory, "no memory to measure the machine with (%lld reals)", (long long)items);
     for (int64_t i = 0; i < threads * items; i++) memory[i] = (rf_real)(i % 7 - 3);
     for (int i = 0; i < rounds; i++) {
-        const bench_time spent = timed(threads, work, memory, items);
+        const bench_time spent = timed(threads, work, bf16, memory, items);
         if (i == 0 || spent.seconds < least.seconds) least.seconds = spent.seconds;
         if (i == 0 || spent.cpu < least.cpu) least.cpu = spent.cpu;
     }
@@ -72,14 +89,23 @@ static bench_time best(int threads, int rounds, void (*work)(rf_real *), int64_t
     return (bench_time){least.seconds / all, least.cpu / all};
 }
 
-bench_time bench_gemm_time(int threads, int rounds)
+bench_time bench_product_time(int threads, int is_bf16, int rounds)
 {
     const double flops = 2.0 * 2.0 * SIDE * SIDE * SIDE;
-    return best(threads, rounds, multiply, 3 * (int64_t)SIDE * SIDE, flops);
+    const rf_weight weight = {.dtype = RF_BF16, .rows = SIDE, .cols = SIDE};
+    int64_t items = 3 * (int64_t)SIDE * SIDE;
+    if (!is_bf16) return best(threads, rounds, multiply, NULL, items, flops);
+    rf_bf16 *bf16 = NULL;
+    const rf_status status = rf_bf16_create(&bf16, threads);
+    RF_ASSERT(status == RF_OK, "%s", rf_status_message());
+    items += rf_bf16_scratch(&weight, SIDE, SIDE);
+    const bench_time time = best(threads, rounds, multiply_bf16, bf16, items, flops);
+    rf_bf16_destroy(&bf16);
+    return time;
 }
 
 double bench_copy_rate(int threads)
 {
     const double bytes = 2.0 * COPY_REALS * sizeof(rf_real);
-    return 1 / best(threads, 5, copy, 2 * (int64_t)COPY_REALS, bytes).seconds;
+    return 1 / best(threads, 5, copy, NULL, 2 * (int64_t)COPY_REALS, bytes).seconds;
 }

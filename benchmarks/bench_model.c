@@ -62,7 +62,8 @@ static rf_status create_decoder(bench_model *m)
         .max_samples = 1,
         .max_length = o->tokens,
         .leaves = o->micro,
-        .threads = o->threads};
+        .threads = o->threads,
+        .is_bf16 = o->is_bf16};
     const rf_status status = rf_decoder_create(&m->decoder, &m->grid, &options);
     rf_targets_destroy(&targets);
     return status;
@@ -233,6 +234,30 @@ double bench_model_phase_flops(const bench_model *m, int phase)
     case RF_PHASE_HEAD:
         return 4 * (double)(m->options.micro * (m->options.tokens - 1)) *
                (double)(c->vocab * c->d_model);
+    default:
+        return 0;
+    }
+}
+
+/* Norms: h, branch, sum, y forward; h, x and dh, dx, h, dh backward. SwiGLU: gate, up, act, twice;
+ * dact, gate, up, dgate, dup. Update: the gradient twice; moments and values read and written. */
+double bench_model_phase_bytes(const bench_model *m, int phase)
+{
+    const rf_model_config *c = &m->config;
+    const double tokens = (double)(m->options.micro * m->options.tokens);
+    const double trained = (double)m->decoder->params.trained_items;
+    const double real = sizeof(rf_real);
+    switch (phase) {
+    case RF_PHASE_EMBED:
+        return real * 2 * tokens * (double)c->d_model;
+    case RF_PHASE_NORM:
+        return real * 10 * tokens * (double)(2 * c->layers * c->d_model);
+    case RF_PHASE_SWIGLU:
+        return real * 11 * tokens * (double)(c->layers * c->d_ff);
+    case BENCH_PHASE_TREE:
+        return real * 3 * trained * (double)(m->options.micro - 1);
+    case BENCH_PHASE_UPDATE:
+        return real * 8 * trained;
     default:
         return 0;
     }

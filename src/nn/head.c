@@ -20,21 +20,22 @@ void rf_head_scratch_layout(rf_head_scratch *scratch, rf_arena *arena, const rf_
     scratch->lse = RF_TAKE(arena, double, RF_HEAD_ROWS);
 }
 
-static part part_of(const rf_real *logits, int64_t n, int64_t first_id, int32_t target)
+/* Leaves exp(logit - max) where the logits were. */
+static part part_of(rf_real *logits, int64_t n, int64_t first_id, int32_t target)
 {
     part p = {.max = (double)rf_max(logits, n), .target = -INFINITY};
     const rf_real max = (rf_real)p.max;
     enum { BLOCK = 512 };
-    rf_real powers[BLOCK];
-    for (int64_t at = 0; at < n; at += BLOCK) {
-        const int64_t count = n - at < BLOCK ? n - at : BLOCK;
-        for (int64_t i = 0; i < count; i++) powers[i] = rf_exp(logits[at + i] - max);
-        p.sum += (double)rf_sum(powers, count);
-    }
     int64_t most = 0;
     while (most < n - 1 && logits[most] != max) most++;
     p.most = (double)(first_id + most);
     if (target >= first_id && target < first_id + n) p.target = (double)logits[target - first_id];
+    for (int64_t at = 0; at < n; at += BLOCK) {
+        rf_real *power = logits + at;
+        const int64_t count = n - at < BLOCK ? n - at : BLOCK;
+        for (int64_t i = 0; i < count; i++) power[i] = rf_exp(power[i] - max);
+        p.sum += (double)rf_sum(power, count);
+    }
     return p;
 }
 
@@ -82,7 +83,7 @@ static void gather_parts(rf_linear_context *context, const rf_linear *head,
     const rf_cut cut = head->shape.cut;
     for (int s = grid->slice_begin; s < grid->slice_end; s++) {
         const int64_t n = rf_cut_size(cut, s), first = rf_cut_begin(cut, s);
-        const rf_real *logits = slice_logits(context, head, scratch, s, rows);
+        rf_real *logits = slice_logits(context, head, scratch, s, rows);
 #pragma omp parallel for schedule(static)
         for (int64_t row = 0; row < rows; row++)
             *part_at(scratch, s, row) =
@@ -109,7 +110,7 @@ static void chunk_loss(const rf_linear_context *context, rf_head_scratch *scratc
     }
 }
 
-/* logits <- scale (softmax(logits) - onehot(target)), in place. */
+/* scale (softmax(logits) - onehot(target)), in place of the slices' powers. */
 static void chunk_gradient(const rf_linear_context *context, const rf_linear *head,
                            rf_head_scratch *scratch, const int32_t *target, int64_t rows,
                            rf_real scale)
@@ -122,9 +123,8 @@ static void chunk_gradient(const rf_linear_context *context, const rf_linear *he
 #pragma omp parallel for schedule(static)
         for (int64_t row = 0; row < rows; row++) {
             rf_real *p = logits + row * n;
-            const rf_real lse = (rf_real)scratch->lse[row];
-#pragma omp simd
-            for (int64_t i = 0; i < n; i++) p[i] = rf_exp(p[i] - lse) * scale;
+            const double below = part_at(scratch, s, row)->max - scratch->lse[row];
+            rf_scale(p, (rf_real)(exp(below) * (double)scale), n);
             if (target[row] >= first && target[row] < first + n) p[target[row] - first] -= scale;
         }
     }

@@ -32,7 +32,8 @@ static inline rf_real rf_fma(rf_real a, rf_real b, rf_real c)
  *
  * x = n ln 2 + r, |r| <= ln 2 / 2; e^r = 1 + r + r^2 q(r), q interpolated at Chebyshev nodes; n is
  * rounded by adding 1.5 * 2^(digits - 1), which leaves it in the low bits of the sum. Written out
- * without loops or branches, so that GCC vectorises the loops it is called from.
+ * without loops, and with masks for branches (GCC 12 makes jumps of selections on AVX2), so that it
+ * vectorises in the loops it is called from.
  */
 static inline rf_real rf_exp(rf_real x)
 {
@@ -68,14 +69,18 @@ static inline rf_real rf_exp(rf_real x)
     q = rf_fma(q, r, 5.000000000e-01f);
 #endif
     rf_real y = (rf_real)1 + rf_fma(r * r, q, r);
-    bits exponent, whole;
+    const rf_real infinity = (rf_real)INFINITY;
+    bits exponent, whole, most, given;
     memcpy(&exponent, &shifted, sizeof exponent);
     memcpy(&whole, &y, sizeof whole);
-    whole += exponent << DIGITS;
+    memcpy(&most, &infinity, sizeof most);
+    memcpy(&given, &x, sizeof given);
+    const bits high = (bits)0 - (bits)(x > highest), low = (bits)0 - (bits)(x < lowest);
+    const bits nan = (bits)0 - (bits)(x != x);
+    whole = (((whole + (exponent << DIGITS)) & ~high) | (most & high)) & ~low;
+    whole = (whole & ~nan) | (given & nan);
     memcpy(&y, &whole, sizeof y);
-    y = x > highest ? (rf_real)INFINITY : y;
-    y = x < lowest ? (rf_real)0 : y;
-    return x == x ? y : x;
+    return y;
 }
 
 /** 1 / (1 + e^-x). */

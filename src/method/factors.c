@@ -15,7 +15,7 @@ static int leaves_of(const rf_grid *grid)
 
 int64_t factor_work(int64_t r, const rf_grid *grid)
 {
-    const int64_t gram = leaves_of(grid) * rf_triangle_items(r) + r * r + BLOCK * r;
+    const int64_t gram = leaves_of(grid) * r * r + r * r + 2 * BLOCK * r;
     const int64_t product = 2 * BLOCK * r;
     return (gram > product ? gram : product) + leaves_of(grid);
 }
@@ -59,16 +59,18 @@ static int64_t smaller(int64_t a, int64_t b)
     return a < b ? a : b;
 }
 
-/* Gram matrix [r, r] of one slice. */
-static void slice_gram(double *gram, const rf_real *x, rf_side side, int64_t r, int64_t n_all,
-                       double *wide)
+/* x y^T (A) or x^T y (B) of one slice, [r, r]; y = x: its Gram matrix. */
+static void slice_cross(double *gram, const rf_real *x, const rf_real *y, rf_side side, int64_t r,
+                        int64_t n_all, double *wide)
 {
+    double *other = x == y ? wide : wide + BLOCK * r;
     const rf_trans first = side == RF_FACTOR_A ? RF_N : RF_T;
     memset(gram, 0, (size_t)(r * r) * sizeof *gram);
     for (int64_t at = 0; at < n_all; at += BLOCK) {
         const int64_t n = smaller(n_all - at, BLOCK), ld = side == RF_FACTOR_A ? n : r;
         widen(wide, x, side, r, n_all, at, n);
-        rf_dense_gemm(first, first == RF_N ? RF_T : RF_N, r, r, n, 1, wide, ld, wide, ld, 1, gram,
+        if (x != y) widen(other, y, side, r, n_all, at, n);
+        rf_dense_gemm(first, first == RF_N ? RF_T : RF_N, r, r, n, 1, wide, ld, other, ld, 1, gram,
                       r);
     }
 }
@@ -88,12 +90,27 @@ void factor_gram(double *triangle, const rf_real *x, const rf_param *row, const 
     const int64_t r = rank_of(row, side), items = rf_triangle_items(r);
     double *gram = work + (end - begin) * items;
     for (int s = begin; s < end; s++) {
-        slice_gram(gram, x + rf_slice_offset(&row->shape, grid->slice_begin, s), side, r,
-                   entries_of(row, side, s), gram + r * r);
+        const rf_real *slice = x + rf_slice_offset(&row->shape, grid->slice_begin, s);
+        slice_cross(gram, slice, slice, side, r, entries_of(row, side, s), gram + r * r);
         rf_triangle_pack(work + (s - begin) * items, gram, r);
     }
     rf_tree_fold_doubles(work, end - begin, items);
     memcpy(triangle, work, (size_t)items * sizeof *triangle);
+}
+
+void factor_cross(double *square, const rf_real *x, const rf_real *y, const rf_param *row,
+                  const rf_grid *grid, rf_side side, double *work)
+{
+    int begin, end;
+    own_slices(row, grid, &begin, &end);
+    const int64_t r = rank_of(row, side), items = r * r;
+    for (int s = begin; s < end; s++) {
+        const int64_t at = rf_slice_offset(&row->shape, grid->slice_begin, s);
+        slice_cross(work + (s - begin) * items, x + at, y + at, side, r, entries_of(row, side, s),
+                    work + (end - begin) * items);
+    }
+    rf_tree_fold_doubles(work, end - begin, items);
+    memcpy(square, work, (size_t)items * sizeof *square);
 }
 
 double factor_squares(const rf_real *x, const rf_param *row, const rf_grid *grid, double *work)

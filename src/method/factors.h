@@ -16,6 +16,9 @@ int64_t factor_work(int64_t r, const rf_grid *grid);
 /* This rank's node of x x^T (A) or x^T x (B): triangle [r (r + 1) / 2]; x as row's slices. */
 void factor_gram(double *triangle, const rf_real *x, const rf_param *row, const rf_grid *grid,
                  rf_side side, double *work);
+/* This rank's node of x y^T (A) or x^T y (B), [r, r], for two factors of one shape. */
+void factor_cross(double *square, const rf_real *x, const rf_real *y, const rf_param *row,
+                  const rf_grid *grid, rf_side side, double *work);
 /* This rank's node of the sum of squares. */
 double factor_squares(const rf_real *x, const rf_param *row, const rf_grid *grid, double *work);
 

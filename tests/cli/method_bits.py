@@ -54,6 +54,9 @@ class MethodBits(LayoutTest):
         self.succeed("eval", "run-1-1-1/config.yaml")
         self.assertEqual(json.loads((self.folder / "run-1-1-1" / "eval.json").read_text())["loss"], trained["loss"])
 
+    def test_lorarite__is_the_same(self):
+        self.check("lorarite")
+
     def test_preclora__is_the_same(self):
         self.check("preclora", preclora={"damping": 1e-3})
 

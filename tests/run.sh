@@ -3,7 +3,7 @@
 # test, two at a time or one per core. Under CI=true warnings are errors.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
-bash jobs/install.sh build run test analysis
+bash jobs/install.sh build run test analysis slurm
 options=()
 [ "${CI:-}" != true ] || options=(-DRF_WERROR=ON)
 bash jobs/build.sh release -- "${options[@]}"

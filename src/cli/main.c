@@ -95,8 +95,19 @@ static void tell(const rf_cli *cli, rf_status status)
     fprintf(stderr, "refract: %s%s\n", kind, rf_status_message());
 }
 
+/* Commands that look for signals from their first collective step on: a batch system may send one
+ * while MPI still starts, and it must be remembered then. The others die of it, as programs do. */
+static int catches_signals(const char *name)
+{
+    static const char *const names[] = {"eval", "generate", "sweep", "train"};
+    for (size_t i = 0; name && i < sizeof names / sizeof names[0]; i++)
+        if (strcmp(name, names[i]) == 0) return 1;
+    return 0;
+}
+
 int rf_cli_main(int argc, char **argv)
 {
+    if (catches_signals(argc > 1 ? argv[1] : NULL)) rf_stop_install();
     rf_cli cli = {.world = MPI_COMM_WORLD, .start = rf_clock_seconds()};
     int level = 0;
     /* Started alone, Open MPI would start a daemon beside us, for calls never made here. */

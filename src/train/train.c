@@ -115,12 +115,7 @@ static rf_status run(training *t, int is_dry)
                 training_checkpoint_bytes(t) / 1048576.0,
                 (long long)rf_config_int(t->config, "checkpoint.keep"));
     if (is_dry) return RF_OK;
-    const rf_stop_reason reason = rf_run_should_stop(&t->run);
-    if (reason != RF_STOP_NONE)
-        return rf_fail(RF_STOPPED,
-                       "stopped by %s while loading; saved state is as it was. Run the same "
-                       "command again to go on",
-                       rf_stop_reason_name(reason));
+    RF_TRY(training_go_on_loading(t));
     RF_TRY(training_start(t));
     RF_TRY(step_loop(t));
     return finish(t);

@@ -50,6 +50,8 @@ typedef struct training {
 
 /* Reads model and data, lays out batches, plans memory. Collective over world. */
 rf_status training_prepare(training *t);
+/* RF_STOPPED where the run should stop before its first step. Collective over world. */
+rf_status training_go_on_loading(const training *t);
 /* Takes memory, loads weights, restores the newest checkpoint. Collective over world. */
 rf_status training_start(training *t);
 

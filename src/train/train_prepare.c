@@ -130,6 +130,16 @@ static rf_status list_hosts(training *t)
     return status;
 }
 
+rf_status training_go_on_loading(const training *t)
+{
+    const rf_stop_reason reason = rf_run_should_stop(&t->run);
+    if (reason == RF_STOP_NONE) return RF_OK;
+    return rf_fail(RF_STOPPED,
+                   "stopped by %s while loading; saved state is as it was. Run the same command "
+                   "again to go on",
+                   rf_stop_reason_name(reason));
+}
+
 rf_status training_start(training *t)
 {
     rf_session *s = &t->session;
@@ -137,6 +147,7 @@ rf_status training_start(training *t)
     rf_trainer_layout(&t->trainer, &s->run, &s->scratch);
     if (t->held_out) RF_TRY_ALL(t->env->world, rf_evaluator_allocate(&t->evaluator, &s->grid));
     RF_TRY(rf_session_weights(s));
+    RF_TRY(training_go_on_loading(t));
     RF_TRY(list_hosts(t));
     t->yaml = rf_config_yaml(t->config);
     RF_TRY_ALL(t->env->world, t->yaml ? RF_OK : rf_fail(RF_RESOURCES, "no memory"));

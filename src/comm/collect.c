@@ -103,18 +103,25 @@ static int all_nodes(int64_t leaves, int parts, int *most)
     return total;
 }
 
-void rf_collector_layout(rf_collector *collector, rf_arena *arena, MPI_Comm comm,
-                         int64_t max_leaves)
+void rf_collector_layout_as(rf_collector *collector, rf_arena *arena, MPI_Comm comm, int rank,
+                            int size, int64_t max_leaves)
 {
-    *collector = (rf_collector){.comm = comm, .max_leaves = max_leaves};
-    MPI_Comm_rank(comm, &collector->rank);
-    MPI_Comm_size(comm, &collector->size);
+    *collector = (rf_collector){.comm = comm, .rank = rank, .size = size, .max_leaves = max_leaves};
     collector->send_counts = RF_TAKE(arena, int, collector->size);
     collector->send_at = RF_TAKE(arena, int, collector->size);
     collector->recv_counts = RF_TAKE(arena, int, collector->size);
     collector->recv_at = RF_TAKE(arena, int, collector->size);
     collector->nodes = RF_TAKE(arena, rf_node, max_leaves);
     collector->chunks = RF_TAKE(arena, rf_real *, max_leaves);
+}
+
+void rf_collector_layout(rf_collector *collector, rf_arena *arena, MPI_Comm comm,
+                         int64_t max_leaves)
+{
+    int rank = 0, size = 1;
+    MPI_Comm_rank(comm, &rank);
+    MPI_Comm_size(comm, &size);
+    rf_collector_layout_as(collector, arena, comm, rank, size, max_leaves);
 }
 
 int64_t rf_collect_scratch(const rf_collector *collector, int64_t n, int64_t leaves)

@@ -10,11 +10,9 @@ static void dup_free(MPI_Comm *comm)
     if (*comm != MPI_COMM_NULL && *comm) MPI_Comm_free(comm);
 }
 
-rf_status rf_grid_create(rf_grid *grid, MPI_Comm comm, int tp, int slices)
+rf_status rf_grid_imagine(rf_grid *grid, int size, int rank, int tp, int slices)
 {
     *grid = (rf_grid){.world = MPI_COMM_NULL, .tp = MPI_COMM_NULL, .dp = MPI_COMM_NULL};
-    int size = 0;
-    MPI_Comm_size(comm, &size);
     RF_ASSERT(is_power_of_two(slices), "%d slices", slices);
     if (!is_power_of_two(tp))
         return rf_fail(RF_RESOURCES,
@@ -30,18 +28,30 @@ rf_status rf_grid_create(rf_grid *grid, MPI_Comm comm, int tp, int slices)
                        "%d ranks cannot be cut into tensor-parallel groups of "
                        "parallel.tensor = %d. Start a multiple of %d ranks",
                        size, tp, tp);
-    MPI_Comm_dup(comm, &grid->world);
-    MPI_Comm_rank(grid->world, &grid->rank);
-    grid->size = size;
-    grid->tp_size = tp;
-    grid->dp_size = size / tp;
-    grid->tp_rank = grid->rank % tp;
-    grid->dp_rank = grid->rank / tp;
-    MPI_Comm_split(grid->world, grid->dp_rank, grid->tp_rank, &grid->tp);
-    MPI_Comm_split(grid->world, grid->tp_rank, grid->dp_rank, &grid->dp);
-    grid->slices = slices;
+    *grid = (rf_grid){.world = MPI_COMM_NULL,
+                      .tp = MPI_COMM_NULL,
+                      .dp = MPI_COMM_NULL,
+                      .rank = rank,
+                      .size = size,
+                      .tp_rank = rank % tp,
+                      .tp_size = tp,
+                      .dp_rank = rank / tp,
+                      .dp_size = size / tp,
+                      .slices = slices};
     grid->slice_begin = grid->tp_rank * (slices / tp);
     grid->slice_end = grid->slice_begin + slices / tp;
+    return RF_OK;
+}
+
+rf_status rf_grid_create(rf_grid *grid, MPI_Comm comm, int tp, int slices)
+{
+    int size = 0, rank = 0;
+    MPI_Comm_size(comm, &size);
+    MPI_Comm_rank(comm, &rank);
+    RF_TRY(rf_grid_imagine(grid, size, rank, tp, slices));
+    MPI_Comm_dup(comm, &grid->world);
+    MPI_Comm_split(grid->world, grid->dp_rank, grid->tp_rank, &grid->tp);
+    MPI_Comm_split(grid->world, grid->tp_rank, grid->dp_rank, &grid->dp);
     return RF_OK;
 }
 

@@ -158,7 +158,8 @@ void rf_decoder_layout(rf_decoder *m, rf_arena *run, rf_arena *step, rf_arena *s
 {
     rf_params_layout(&m->params, run, m->training);
     rf_rope_table_layout(&m->rope, run, m->max_length, m->config.d_head);
-    rf_collector_layout(&m->tp_collector, run, m->grid->tp, m->grid->slices);
+    rf_collector_layout_as(&m->tp_collector, run, m->grid->tp, m->grid->tp_rank, m->grid->tp_size,
+                           m->grid->slices);
     m->slice = RF_TAKE(run, rf_attention_pass, m->grid->slice_end - m->grid->slice_begin);
     m->adapters.grid = m->grid;
     m->adapters.collector = &m->tp_collector;

@@ -19,7 +19,8 @@ rf_status rf_evaluator_create(rf_evaluator *e, const rf_samples *samples, int64_
 
 static void layout(rf_evaluator *e, rf_arena *arena, const rf_grid *grid)
 {
-    rf_collector_layout(&e->collector, arena, grid->dp, e->micro_count);
+    rf_collector_layout_as(&e->collector, arena, grid->dp, grid->dp_rank, grid->dp_size,
+                           e->micro_count);
     rf_micro_view_layout(&e->view, arena, e->most_tokens);
     e->correct = RF_TAKE(arena, unsigned char, e->most_tokens);
     e->local_loss = RF_TAKE(arena, double, e->micro_count);

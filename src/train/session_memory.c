@@ -13,10 +13,12 @@
 /* auto: data parallel while there are micro-batches for all ranks, then tensor parallel. */
 static int choose_tensor(rf_session *s, const rf_bounds *bounds)
 {
+    if (s->imagined_tensor > 0) return s->imagined_tensor;
     if (!rf_config_is_auto(s->config, "parallel.tensor"))
         return (int)rf_config_int(s->config, "parallel.tensor");
     int size = 1, tp = 1;
     MPI_Comm_size(s->world, &size);
+    if (s->imagined_size > 0) size = s->imagined_size;
     const int64_t slices = rf_config_int(s->config, "parallel.slices");
     while (size / tp > bounds->leaves && 2 * tp <= slices && size % (2 * tp) == 0) tp *= 2;
     rf_config_resolve_int(s->config, "parallel.tensor", tp);
@@ -63,12 +65,25 @@ static rf_status make_decoder(rf_session *s, const rf_bounds *bounds,
     return rf_decoder_create(&s->decoder, &s->grid, &options);
 }
 
+static rf_status make_grid(rf_session *s, int tp)
+{
+    const int slices = (int)rf_config_int(s->config, "parallel.slices");
+    if (s->imagined_size > 0)
+        return rf_grid_imagine(&s->grid, s->imagined_size, s->imagined_rank, tp, slices);
+    return rf_grid_create(&s->grid, s->world, tp, slices);
+}
+
+void rf_session_unplan(rf_session *s)
+{
+    rf_decoder_destroy(&s->decoder);
+    rf_grid_destroy(&s->grid);
+}
+
 rf_status rf_session_plan(rf_session *s, const rf_bounds *bounds, int training, int with_adapter)
 {
     session_storage storage;
     const int tp = choose_tensor(s, bounds);
-    RF_TRY(
-        rf_grid_create(&s->grid, s->world, tp, (int)rf_config_int(s->config, "parallel.slices")));
+    RF_TRY(make_grid(s, tp));
     RF_TRY(session_choose_storage(s, &storage));
     const rf_status status =
         rf_agree(s->world, make_decoder(s, bounds, &storage, training, with_adapter));

@@ -48,7 +48,12 @@ typedef struct training {
     char *yaml;  /* effective configuration; owned */
 } training;
 
-/* Reads model and data, lays out batches, plans memory. Collective over world. */
+/* Reads model configuration and data, lays out batches. Collective over world. */
+rf_status training_read(training *t);
+/* Plans memory: the arenas count. training_unplan takes it back. Collective over world. */
+rf_status training_plan(training *t);
+void training_unplan(training *t);
+/* Both. Collective over world. */
 rf_status training_prepare(training *t);
 /* RF_STOPPED where the run should stop before its first step. Collective over world. */
 rf_status training_go_on_loading(const training *t);

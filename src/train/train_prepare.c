@@ -94,19 +94,37 @@ static rf_status make_methods(training *t)
     return rf_methods_create(&t->trainer.methods, &t->method);
 }
 
-rf_status training_prepare(training *t)
+rf_status training_read(training *t)
 {
     rf_session *s = &t->session;
     RF_TRY(rf_session_open(s, t->config, t->config, t->log, t->env->world, t->env->threads));
     s->resident = t->env->resident;
     RF_TRY(read_data(t));
-    RF_TRY_ALL(t->env->world, lay_out_batches(t));
+    return rf_agree(t->env->world, lay_out_batches(t));
+}
+
+rf_status training_plan(training *t)
+{
+    rf_session *s = &t->session;
     const rf_bounds bounds = bounds_of(t);
     RF_TRY(rf_session_plan(s, &bounds, 1, 1));
     make_trainer(t);
     RF_TRY_ALL(t->env->world, make_methods(t));
     rf_trainer_layout(&t->trainer, &s->run, &s->scratch);
     return RF_OK;
+}
+
+void training_unplan(training *t)
+{
+    rf_methods_destroy(&t->trainer.methods);
+    rf_modules_destroy(&t->modules);
+    rf_session_unplan(&t->session);
+}
+
+rf_status training_prepare(training *t)
+{
+    RF_TRY(training_read(t));
+    return training_plan(t);
 }
 
 /* Names of the hosts of all ranks, each once, in rank order. */

@@ -25,7 +25,8 @@ void rf_trainer_layout(rf_trainer *t, rf_arena *run, rf_arena *scratch)
 {
     const int64_t leaves = rf_batches_max_micro(t->batches);
     const int64_t items = t->decoder->params.trained_items;
-    rf_collector_layout(&t->collector, run, t->grid->dp, leaves);
+    rf_collector_layout_as(&t->collector, run, t->grid->dp, t->grid->dp_rank, t->grid->dp_size,
+                           leaves);
     rf_tree_layout(&t->tree, run, items, gradient_slots(t));
     rf_norm_parts_layout(&t->norm_parts, run, &t->decoder->params, t->grid->slices);
     rf_micro_view_layout(&t->view, run, t->decoder->max_tokens);

@@ -8,6 +8,7 @@ import os
 import pathlib
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -43,6 +44,9 @@ def main():
         print(f"skipped: SLURM does not start here: {up.stderr.strip()}")
         here("down")
         sys.exit(77)
+    signal.signal(signal.SIGALRM, lambda *_: sys.exit("the tests took too long"))
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("the tests were told to stop"))
+    signal.alarm(500)  # before ctest kills this process, and nobody takes SLURM down
     try:
         done = unittest.main(module="__main__", exit=False, verbosity=2)
     finally:
@@ -118,3 +122,16 @@ class SlurmTest(RunTest):
     def ended(self, job):
         """What SLURM knows of the job once it has ended."""
         return self.wait_for_state(job, "COMPLETED", "FAILED", "CANCELLED", "TIMEOUT", "NODE_FAIL", "OUT_OF_MEMORY")
+
+    def ranks_of(self, job):
+        """The processes of the job that run the program."""
+        pids = []
+        for path in pathlib.Path("/proc").glob("[0-9]*/environ"):
+            try:
+                inside = f"SLURM_JOB_ID={job}".encode() in path.read_bytes().split(b"\0")
+                command = (path.parent / "cmdline").read_bytes().split(b"\0")
+            except OSError:
+                continue
+            if inside and command[0].endswith(b"/refract"):
+                pids.append(int(path.parent.name))
+        return pids

@@ -49,6 +49,10 @@ typedef struct rf_collector {
 void rf_collector_layout(rf_collector *collector, rf_arena *arena, MPI_Comm comm,
                          int64_t max_leaves);
 
+/** The same for rank `rank` of `size` that are not there (comm MPI_COMM_NULL): to plan. Local. */
+void rf_collector_layout_as(rf_collector *collector, rf_arena *arena, MPI_Comm comm, int rank,
+                            int size, int64_t max_leaves);
+
 /** Reals of scratch that a sum of up to n numbers over up to `leaves` leaves needs. Local. */
 int64_t rf_collect_scratch(const rf_collector *collector, int64_t n, int64_t leaves);
 

@@ -25,6 +25,12 @@ typedef struct rf_grid {
  */
 rf_status rf_grid_create(rf_grid *grid, MPI_Comm comm, int tp, int slices);
 
+/**
+ * The grid as `rank` of `size` ranks would see it, for planning: nobody is there to talk to (the
+ * communicators are MPI_COMM_NULL). Local; RF_RESOURCES as rf_grid_create.
+ */
+rf_status rf_grid_imagine(rf_grid *grid, int size, int rank, int tp, int slices);
+
 /** Frees the communicators; safe on a zeroed grid. Collective over the grid's world. */
 void rf_grid_destroy(rf_grid *grid);
 

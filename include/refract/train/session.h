@@ -31,7 +31,9 @@ typedef struct rf_session {
     rf_names saved;           /**< modules trained in full beside adapters; names borrowed */
     const char **saved_names; /**< owned */
     rf_grid grid;
-    rf_decoder *decoder; /**< owned */
+    int imagined_size; /**< > 0: plan for that many ranks, of which this is imagined_rank */
+    int imagined_rank, imagined_tensor; /**< imagined_tensor in place of parallel.tensor, if > 0 */
+    rf_decoder *decoder;                /**< owned */
     rf_arena run, step, scratch;
     const rf_resident *resident; /**< a base that is held already; NULL = none; borrowed */
     int borrows_base;            /**< 1: all base weights are the resident ones */
@@ -67,6 +69,10 @@ int64_t rf_session_micro_tokens(rf_session *session);
  */
 rf_status rf_session_plan(rf_session *session, const rf_bounds *bounds, int training,
                           int with_adapter);
+
+/** Takes the plan back, so that another can be made; not after memory was taken. Collective over
+ * world. */
+void rf_session_unplan(rf_session *session);
 
 /** Root prints the plan: memory per rank by arena. Local. */
 void rf_session_print_plan(const rf_session *session);

@@ -37,6 +37,7 @@ rf_status rf_cli_config(rf_cli *cli, int argc, char **argv);
 rf_status rf_cli_eval(rf_cli *cli, int argc, char **argv);
 rf_status rf_cli_inspect(rf_cli *cli, int argc, char **argv);
 rf_status rf_cli_methods(rf_cli *cli, int argc, char **argv);
+rf_status rf_cli_plan(rf_cli *cli, int argc, char **argv);
 rf_status rf_cli_prepare(rf_cli *cli, int argc, char **argv);
 rf_status rf_cli_sweep(rf_cli *cli, int argc, char **argv);
 rf_status rf_cli_train(rf_cli *cli, int argc, char **argv);

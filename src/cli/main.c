@@ -13,6 +13,7 @@ static const rf_command commands[] = {
     {"eval", "score a base model, a run, a checkpoint or a PEFT folder", rf_cli_eval},
     {"inspect", "what a checkpoint, telemetry, token or safetensors file holds", rf_cli_inspect},
     {"methods", "every method, its paper, its keys, what it combines with", rf_cli_methods},
+    {"plan", "what a run will take, and a batch script, before it is queued", rf_cli_plan},
     {"prepare", "text or JSONL into a token store, by all ranks together", rf_cli_prepare},
     {"sweep", "plan, run and collect many runs that differ in a few keys", rf_cli_sweep},
     {"train", "fine-tune a model, or go on with a run", rf_cli_train},

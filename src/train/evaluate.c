@@ -28,11 +28,16 @@ static void layout(rf_evaluator *e, rf_arena *arena, const rf_grid *grid)
     e->all = RF_TAKE(arena, double, 2 * e->micro_count);
 }
 
-rf_status rf_evaluator_allocate(rf_evaluator *e, const rf_grid *grid)
+size_t rf_evaluator_bytes(rf_evaluator *e, const rf_grid *grid)
 {
     rf_arena plan = rf_arena_counting("evaluation");
     layout(e, &plan, grid);
-    RF_TRY(rf_arena_create(&e->arena, "evaluation", plan.peak));
+    return plan.peak;
+}
+
+rf_status rf_evaluator_allocate(rf_evaluator *e, const rf_grid *grid)
+{
+    RF_TRY(rf_arena_create(&e->arena, "evaluation", rf_evaluator_bytes(e, grid)));
     layout(e, &e->arena, grid);
     return RF_OK;
 }

@@ -21,7 +21,7 @@ static int choose_tensor(rf_session *s, const rf_bounds *bounds)
     if (s->imagined_size > 0) size = s->imagined_size;
     const int64_t slices = rf_config_int(s->config, "parallel.slices");
     while (size / tp > bounds->leaves && 2 * tp <= slices && size % (2 * tp) == 0) tp *= 2;
-    rf_config_resolve_int(s->config, "parallel.tensor", tp);
+    if (s->imagined_size == 0) rf_config_resolve_int(s->config, "parallel.tensor", tp);
     return tp;
 }
 

@@ -90,6 +90,19 @@ class End(SlurmTest):
         self.finish(wanted)
 
 
+class Planned(SlurmTest):
+    def test_script_of_a_plan__runs__and_goes_on_by_itself(self):
+        wanted = self.undisturbed()
+        self.succeed("plan", self.input("run"), "--ranks", 2, "--time", "00:10:00", "--script", "job.sh")
+        job = self.submit("job.sh")
+        self.wait_for_steps(job)
+        self.slurm("scancel", "--signal=USR1", job)
+        state = self.ended(job)
+        self.assertEqual((state["JobState"], state["ExitCode"], state["Restarts"]), ("COMPLETED", "0:0", "1"))
+        self.assertEqual(state["NumTasks"], "2")
+        self.assertEqual(self.outcome("run"), wanted)
+
+
 class Launch(SlurmTest):
     def test_srun_without_pmix__fails_before_anything_is_written(self):
         """Open MPI itself refuses this start or, in other builds, makes lone ranks, which the program refuses."""

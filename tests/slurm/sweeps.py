@@ -18,8 +18,8 @@ class Sweep(SlurmTest):
         return "sweep/manifest.jsonl"
 
     def status(self, manifest):
-        """What `sweep status --json` tells."""
-        return json.loads(self.succeed("sweep", "status", manifest, "--json"))
+        """How many runs are in each state."""
+        return json.loads(self.succeed("sweep", "status", manifest, "--json"))["counts"]
 
     def adapters(self):
         """{run: (bytes, time of its making)} of all runs that have ended."""

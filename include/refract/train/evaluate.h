@@ -30,6 +30,8 @@ typedef struct rf_evaluator {
  */
 rf_status rf_evaluator_create(rf_evaluator *evaluator, const rf_samples *samples,
                               int64_t micro_tokens);
+/** Bytes that it will take on this grid. Local. */
+size_t rf_evaluator_bytes(rf_evaluator *evaluator, const rf_grid *grid);
 /** Takes its memory on this grid. Local; RF_RESOURCES. */
 rf_status rf_evaluator_allocate(rf_evaluator *evaluator, const rf_grid *grid);
 void rf_evaluator_destroy(rf_evaluator *evaluator);

@@ -32,7 +32,7 @@ typedef struct rf_session {
     const char **saved_names; /**< owned */
     rf_grid grid;
     int imagined_size; /**< > 0: plan for that many ranks, of which this is imagined_rank */
-    int imagined_rank, imagined_tensor; /**< imagined_tensor in place of parallel.tensor, if > 0 */
+    int imagined_rank, imagined_tensor; /**< imagined_tensor > 0: in place of parallel.tensor */
     rf_decoder *decoder;                /**< owned */
     rf_arena run, step, scratch;
     const rf_resident *resident; /**< a base that is held already; NULL = none; borrowed */

@@ -12,6 +12,7 @@ from .sweeps import SEED, Sweep
 
 CONFIDENCE = 0.95
 HIGHER_IS_BETTER = {"accuracy"}
+MOST_PAIRED = 12  # settings of which all pairs are compared; of more, each with the first
 SCORES = ("accuracy", "eval_loss", "loss")
 
 
@@ -101,7 +102,8 @@ def settings(sweep: Sweep) -> pd.DataFrame:
 
 def paired(sweep: Sweep, score: str) -> pd.DataFrame:
     """A row per pair of settings: the mean of (second - first) over the seeds that both have, its standard error and
-    95 % interval, and in how many of these seeds the second is better.
+    95 % interval, and in how many of these seeds the second is better. With more than MOST_PAIRED settings each is
+    compared with the first one of the sweep.
     """
     names, rows = sweep.settings, []
     has = sweep.frame[(sweep.frame["state"] == "done") & sweep.frame[score].notna()]
@@ -109,7 +111,10 @@ def paired(sweep: Sweep, score: str) -> pd.DataFrame:
     sign = 1 if score in HIGHER_IS_BETTER else -1
     by_setting = {name: pd.Series(has.loc[names[has.index] == name, score].to_numpy(float),
                                   index=seeds[names[has.index] == name]) for name in dict.fromkeys(names)}
-    for first, second in itertools.combinations(by_setting, 2):
+    pairs = list(itertools.combinations(by_setting, 2))
+    if len(by_setting) > MOST_PAIRED:
+        pairs = pairs[:len(by_setting) - 1]
+    for first, second in pairs:
         shared = by_setting[first].index.intersection(by_setting[second].index)
         difference = (by_setting[second][shared] - by_setting[first][shared]).to_numpy(float)
         mean, error, low, high = spread(difference)

@@ -46,7 +46,7 @@ def _held_out(axes: Axes, run: Run, index: int) -> None:
                   markeredgewidth=0.6, label=run.name, **style.line(index))
 
 
-def _scale(axes: Axes) -> None:
+def scale(axes: Axes) -> None:
     """A logarithmic axis where the values span more than a factor of ten."""
     values = np.concatenate([np.asarray(one.get_ydata(), float) for one in axes.lines] or [np.empty(0)])
     values = values[np.isfinite(values)]
@@ -69,7 +69,7 @@ def training(runs: Sequence[Run]) -> Figure:
         style.label(axes[1, 0], "Learning rate", STEPS, "learning rate (1)")
         style.label(axes[1, 1], "Gradient norm before clipping", STEPS, "2-norm (1)")
         for one in axes[0]:
-            _scale(one)
+            scale(one)
         axes[1, 0].ticklabel_format(axis="y", style="sci", scilimits=(-2, 3))
         if not any(len(run.evals) for run in runs):
             style.empty(axes[0, 1], "no evaluation so far")
@@ -98,7 +98,7 @@ def throughput(runs: Sequence[Run]) -> Figure:
             axes[0, 0].plot(frame["step"], frame["smooth"], label=run.name, **style.line(index))
             axes[0, 1].plot(frame["time"], frame["loss"], label=run.name, **style.line(index))
         axes[0, 0].set_ylim(bottom=0)
-        _scale(axes[0, 1])
+        scale(axes[0, 1])
         style.label(axes[0, 0], "Throughput", STEPS, "tokens per second")
         style.label(axes[0, 1], "Loss against time spent in steps", f"time ({unit})", "loss (nats per label token)")
         if sum(run.done > 0 for run in runs) > 1:

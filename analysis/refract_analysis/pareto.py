@@ -10,6 +10,7 @@ from matplotlib.ticker import FuncFormatter
 
 from . import compare, style
 
+MOST_NAMED = 24  # settings in the legend
 NAMES = {"accuracy": "held-out samples right (share)", "eval_loss": "held-out loss (nats per label token)",
          "loss": "training loss (nats per label token)"}
 
@@ -57,5 +58,6 @@ def figure(frame: pd.DataFrame, score: str) -> Figure:
             one.margins(0.12)
             style.label(one, title, unit, NAMES[score] if cost != "seconds" else "")
         _scale(axes[0, 0], shown[score], False)
-        axes[0, 1].legend(loc="center left", bbox_to_anchor=(1.02, 0.5))
+        if len(shown) <= MOST_NAMED:
+            axes[0, 1].legend(loc="center left", bbox_to_anchor=(1.02, 0.5))
     return made

@@ -8,7 +8,6 @@ import matplotlib
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter
 
 from . import compare, curves, pareto, style
 from .page import card, escape, page, picture, table, unique
@@ -41,8 +40,7 @@ def curves_of(sweep: Sweep) -> Figure | None:
                                     color=style.COLORS[index % len(style.COLORS)])
             axes[0, 0].plot(whole.index, whole.mean(axis=1), label=name, **style.line(index))
         style.label(axes[0, 0], "Training loss", curves.STEPS, pareto.NAMES["loss"])
-        axes[0, 0].set_yscale("log")
-        axes[0, 0].yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        curves.scale(axes[0, 0])
         axes[0, 0].legend(loc="center left", bbox_to_anchor=(1.02, 0.5))
     return made
 

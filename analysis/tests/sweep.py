@@ -146,6 +146,13 @@ class Statistics(unittest.TestCase):
         self.assertEqual(list(compare.front(cost, value, False)), [True, False, True, False, False])
         self.assertEqual(list(compare.front(cost, value, True)), [True, False, False, False, False])
 
+    def test_paired__of_many_settings_compares_each_with_the_first(self):
+        frame = pandas.DataFrame({"state": "done", "lora.r": range(40), "train.seed": 1, "loss": numpy.arange(40.0)})
+        many = refract_analysis.Sweep(None, {}, frame, ["lora.r", "train.seed"], {})
+        pairs = compare.paired(many, "loss")
+        self.assertEqual(set(pairs["first"]), {"r=0"})
+        self.assertEqual(list(pairs["difference"]), list(range(1, 40)))
+
     def test_pareto__without_intervals_is_drawn(self):
         frame = pandas.DataFrame({"setting": ["a", "b"], "loss": [1.0, math.nan], "loss low": math.nan,
                                   "loss high": math.nan, "trained parameters": [10.0, 20], "seconds": [1.0, 2]})

@@ -93,6 +93,8 @@ static void print_run(FILE *out, const rf_sweep *sweep, int64_t index,
     const int running = record->state == RF_SWEEP_RUNNING;
     rf_sweep_describe(&sweep->run[index], what, sizeof what);
     write_note(sweep, index, record, note, sizeof note);
+    for (char *at = note; *at; at++)
+        if (*at == '\n') *at = ' ';
     if (record->tries > 0 || running)
         write_clock(clock, record->seconds + (running ? running_for(sweep, index) : 0));
     fprintf(out, "%5" PRId64 "  %s  %-8s  %8s  %s%s%s\n", index, sweep->run[index].id,

@@ -1,8 +1,10 @@
 """sweep: plan, one run by its number, farms of groups that share out the rest, stops, kills, status, results, bad input."""
 import json
+import os
+import pathlib
 import shutil
 import signal
-import time
+import socket
 import unittest
 
 import files
@@ -107,10 +109,10 @@ class Sweep(ProgramTest):
         self.assertIn("every run will load its own base model", done.stderr)
         self.assertEqual(self.states(), ["done"] * 2)
 
-    def start_long(self, workers=2, **options):
+    def start_long(self):
         """A farm in the middle of its first runs, and what these come to undisturbed."""
-        manifest = self.plan(steps=160, seeds=3, **options)
-        job = self.start("sweep", "run", manifest, "--workers", workers, ranks=RANKS)
+        manifest = self.plan(steps=160, seeds=3)
+        job = self.start("sweep", "run", manifest, "--workers", 2, ranks=RANKS)
         self.assertTrue(job.wait_until(lambda: len(list(self.folder.glob("s/runs/*/checkpoints/step-*.h5"))) >= 4))
         return manifest, job
 
@@ -162,11 +164,16 @@ class Sweep(ProgramTest):
         self.assertIn("the time limit", self.status()["runs"][0]["message"])
 
     def test_run_in_other_hands__is_left_alone(self):
-        manifest, job = self.start_long(workers=1)
-        self.fail_with(7, "run 0 is in other hands", "sweep", "run", manifest, "--index", "0")
-        self.succeed("sweep", "run", manifest, "--index", "2")
-        codes, _, errors = job.finish()
-        self.assertEqual(codes, [0] * RANKS, errors)
+        manifest = self.plan(seeds=3)
+        lock = self.folder / "s" / "records" / f"{self.status()['runs'][1]['id']}.lock"
+        lock.parent.mkdir()
+        lock.write_text(f"host={socket.gethostname()} pid={os.getpid()} start=0 job=- restart=0\n")  # we are alive
+        self.assertEqual(self.states(), ["left", "running", "left"])
+        self.all_fail_with(7, "run 1 is in other hands", "sweep", "run", manifest, "--index", "1", ranks=2)
+        self.assertIn("1 in other hands", self.succeed("sweep", "run", manifest, "--workers", 2, ranks=2))
+        self.assertEqual(self.states(), ["done", "running", "done"])
+        lock.unlink()
+        self.succeed("sweep", "run", manifest)
         self.assertEqual([run["tries"] for run in self.status()["runs"]], [1, 1, 1])
 
     def test_plan_made_larger__keeps_what_is_done(self):
@@ -213,6 +220,14 @@ class Sweep(ProgramTest):
                 self.assertEqual(file["runs/trained_parameters"][at], trace.attrs["trained_parameters"])
             self.assertEqual(2 * file["runs/trained_parameters"][1], file["runs/trained_parameters"][2])
             self.assertNotIn(file["runs/id"][0], file["traces"])
+
+    def test_example_that_comes_with_the_program__has_25_runs(self):
+        inputs = pathlib.Path(__file__).resolve().parents[2] / "inputs"
+        shutil.copytree(inputs, self.folder / "inputs")
+        text = self.succeed("sweep", "plan", "inputs/sweep-quickstart.yaml")
+        self.assertIn("manifest: runs/sweep/manifest.jsonl, 25 runs", text)
+        counts = self.status("runs/sweep/manifest.jsonl")["counts"]
+        self.assertEqual(counts["left"], 25)
 
     def test_bad_input__is_told_in_words(self):
         manifest = self.plan(seeds=2)

@@ -106,8 +106,9 @@ rf_status rf_telemetry_append(rf_telemetry *telemetry, rf_table table, const voi
     RF_ASSERT(columns == count, "table of %s has %d columns, not %d", first->path, columns, count);
     for (int i = 0; i < count; i++) {
         rf_h5_set *set = telemetry->sets[first - rf_columns + i];
-        RF_TRY(first[i].extent == RF_TEXT ? append_text(set, values[i])
-                                          : rf_h5_set_append(set, first[i].dtype, 1, values[i]));
+        const void *row = rf_telemetry_spread(telemetry, &first[i], values[i]);
+        RF_TRY(first[i].extent == RF_TEXT ? append_text(set, row)
+                                          : rf_h5_set_append(set, first[i].dtype, 1, row));
     }
     return RF_OK;
 }
@@ -212,6 +213,8 @@ rf_status rf_telemetry_open(rf_telemetry **telemetry, int rank, rf_log *log,
         free(opened);
         return rf_fail(RF_RESOURCES, "no memory to open '%s'", options->path);
     }
+    opened->modules = options->module_count;
+    opened->rank_r = options->rank_r;
     const rf_status status = build(opened, log, options);
     if (status == RF_OK) {
         *telemetry = opened;
@@ -230,6 +233,8 @@ rf_status rf_telemetry_close(rf_telemetry **telemetry)
     for (int i = 0; i < rf_column_count(); i++) rf_h5_set_close(&closing->sets[i]);
     const rf_status status = rf_h5_close(&closing->file);
     free(closing->sets);
+    free(closing->row);
+    free(closing->spread);
     free(closing);
     return status;
 }

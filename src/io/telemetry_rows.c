@@ -32,8 +32,10 @@ rf_status rf_telemetry_ranks(rf_telemetry *telemetry, int64_t step, const double
 rf_status rf_telemetry_beam_event(rf_telemetry *telemetry, int64_t step, double keep,
                                   int64_t pruned, const int64_t *pruned_of)
 {
-    const void *values[] = {&step, &keep, &pruned, pruned_of};
-    return telemetry ? put_row(telemetry, RF_TABLE_BEAM_EVENTS, values, 4) : RF_OK;
+    if (!telemetry) return RF_OK;
+    const int64_t at = rf_telemetry_step_of(telemetry, step);
+    const void *values[] = {&at, &keep, &pruned, pruned_of};
+    return put_row(telemetry, RF_TABLE_BEAM_EVENTS, values, 4);
 }
 
 rf_status rf_telemetry_beam_pairs(rf_telemetry *telemetry, const rf_beam_pair *pairs, int64_t count)
@@ -41,8 +43,14 @@ rf_status rf_telemetry_beam_pairs(rf_telemetry *telemetry, const rf_beam_pair *p
     if (!telemetry || count == 0) return RF_OK;
     for (int64_t i = 0; i < count; i++) {
         const rf_beam_pair *pair = &pairs[i];
-        const void *values[] = {&pair->step,      &pair->module,       &pair->pruned,
-                                &pair->promising, &pair->score_pruned, &pair->score_promising};
+        const int64_t step = rf_telemetry_step_of(telemetry, pair->step);
+        const int64_t module = rf_telemetry_module_of(telemetry, pair->module);
+        const void *values[] = {&step,
+                                &module,
+                                &pair->pruned,
+                                &pair->promising,
+                                &pair->score_pruned,
+                                &pair->score_promising};
         RF_TRY(rf_telemetry_append(telemetry, RF_TABLE_BEAM_PAIRS, values, 6));
     }
     return rf_telemetry_flush(telemetry, RF_TABLE_BEAM_PAIRS);
@@ -51,8 +59,10 @@ rf_status rf_telemetry_beam_pairs(rf_telemetry *telemetry, const rf_beam_pair *p
 rf_status rf_telemetry_reflora(rf_telemetry *telemetry, int64_t step, const double *condition,
                                const double *norm_a, const double *norm_b, const uint8_t *fallback)
 {
-    const void *values[] = {&step, condition, norm_a, norm_b, fallback};
-    return telemetry ? put_row(telemetry, RF_TABLE_REFLORA, values, 5) : RF_OK;
+    if (!telemetry) return RF_OK;
+    const int64_t at = rf_telemetry_step_of(telemetry, step);
+    const void *values[] = {&at, condition, norm_a, norm_b, fallback};
+    return put_row(telemetry, RF_TABLE_REFLORA, values, 5);
 }
 
 rf_status rf_telemetry_light(rf_telemetry *telemetry, const rf_light_row *row)

@@ -5,6 +5,7 @@
 #include "refract/method/method.h"
 
 extern const rf_method_hooks beamlora_hooks;
+extern const rf_method_hooks light_hooks;
 extern const rf_method_hooks lorarite_hooks;
 extern const rf_method_hooks preclora_hooks;
 extern const rf_method_hooks reflora_hooks;

@@ -10,7 +10,9 @@ rf_status rf_methods_create(rf_methods *methods, const rf_method_context *contex
     *methods = (rf_methods){.context = context};
     for (int i = 0; i < rf_method_count(); i++) {
         const rf_method_entry *entry = rf_method_at(i);
-        if (!entry->hooks || !rf_config_has_method(context->config, entry->name)) continue;
+        if (!entry->hooks || entry->hooks->estimates != context->is_estimation ||
+            !rf_config_has_method(context->config, entry->name))
+            continue;
         RF_ASSERT(methods->count < RF_METHODS_AT_ONCE, "%d methods", methods->count);
         const int at = methods->count++;
         methods->hooks[at] = entry->hooks;
@@ -90,6 +92,16 @@ rf_status rf_methods_report(const rf_methods *methods, const rf_method_step *ste
     for (int i = 0; i < methods->count; i++)
         if (methods->hooks[i]->report)
             RF_TRY(methods->hooks[i]->report(methods->self[i], step, telemetry));
+    return RF_OK;
+}
+
+rf_status rf_methods_prune(rf_methods *methods, const rf_method_step *step, rf_telemetry *telemetry,
+                           rf_pruned *pruned)
+{
+    for (int i = 0; i < methods->count; i++)
+        if (methods->hooks[i]->prune)
+            return methods->hooks[i]->prune(methods->self[i], step, telemetry, pruned);
+    RF_ASSERT(0, "no method of this stage prunes (%d methods)", methods->count);
     return RF_OK;
 }
 

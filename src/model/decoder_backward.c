@@ -42,10 +42,15 @@ static void backward_mlp(rf_decoder *m, const rf_tokens *tokens, int64_t layer)
     double clock = MPI_Wtime();
 
     rf_swiglu_forward(act, s->gate, s->up, items);
+    decoder_mask_neurons(m, layer, t, act);
     clock = decoder_lap(m, RF_PHASE_SWIGLU, clock);
     const rf_linear_pass down = pass_back(m, layer, RF_DOWN, m->dh, m->dz);
     rf_row_backward(&m->context, &down, dact, act, t);
     clock = decoder_lap(m, RF_PHASE_DOWN, clock);
+    if (m->has_masks) {
+        rf_swiglu_forward(act, s->gate, s->up, items);
+        decoder_mask_neurons_backward(m, layer, t, dact, act);
+    }
     rf_real *dgate = act, *dup = dact;
     rf_swiglu_backward(dgate, dup, dact, s->gate, s->up, items);
     clock = decoder_lap(m, RF_PHASE_SWIGLU, clock);
@@ -83,7 +88,8 @@ static void backward_attention(rf_decoder *m, const rf_tokens *tokens, int64_t l
     double clock = MPI_Wtime();
 
     const rf_linear_pass o = pass_back(m, layer, RF_O, m->dh, m->dz);
-    rf_row_backward(&m->context, &o, d_o, s->o, t);
+    rf_row_backward(&m->context, &o, d_o, decoder_masked_heads(m, layer, t, dq), t);
+    decoder_mask_heads_backward(m, layer, t, d_o);
     clock = decoder_lap(m, RF_PHASE_O, clock);
     backward_attend(m, tokens, layer, dq, d_o);
     clock = decoder_lap(m, RF_PHASE_ATTENTION, clock);

@@ -212,7 +212,7 @@ static rf_status add_adapter(rf_decoder *m, const rf_decoder_options *o, int lay
         snprintf(param->path, sizeof param->path, "/adapter/%.150s/%s", module, tensors[i].field);
         if (i == 0) block->adapter_row[kind] = row;
     }
-    m->adapted++;
+    block->adapter_index[kind] = m->adapted++;
     return RF_OK;
 }
 
@@ -262,7 +262,7 @@ static rf_status build_table(rf_decoder *m, const rf_decoder_options *o)
     RF_TRY(check_saved(&m->params, &o->saved));
     for (int layer = 0; layer < (int)c->layers; layer++)
         for (int kind = 0; kind < RF_LINEARS; kind++) RF_TRY(add_adapter(m, o, layer, kind));
-    return RF_OK;
+    return m->has_masks ? decoder_add_masks(m) : RF_OK;
 }
 
 rf_status rf_decoder_create(rf_decoder **decoder, const rf_grid *grid,
@@ -276,6 +276,8 @@ rf_status rf_decoder_create(rf_decoder **decoder, const rf_grid *grid,
     m->grid = grid;
     m->kind = options->adapter;
     m->training = options->training;
+    m->has_masks = options->has_masks;
+    m->measures = options->measures;
     m->max_tokens = options->max_tokens;
     m->max_samples = options->max_samples;
     m->max_length = options->max_length;

@@ -83,6 +83,16 @@ rf_linear_pass decoder_pass(const rf_decoder *m, int64_t layer, int kind, rf_rea
         .linear = &m->block[layer].linear[kind], .y = y, .xs = s->xs[kind], .z = s->z[kind]};
 }
 
+/* Layers that share their input, before anything else is done to their outputs. */
+static void measure_group(rf_decoder *m, int64_t layer, const rf_linear_pass *group, int count,
+                          int64_t tokens)
+{
+    const rf_block *block = &m->block[layer];
+    for (int i = 0; i < count; i++)
+        decoder_measure(m, &group[i], block->adapter_index[group[i].linear - block->linear],
+                        group[i].y, tokens);
+}
+
 static void forward_block(rf_decoder *m, const rf_tokens *tokens, int64_t layer)
 {
     const rf_block *block = &m->block[layer];
@@ -94,11 +104,14 @@ static void forward_block(rf_decoder *m, const rf_tokens *tokens, int64_t layer)
                                   decoder_pass(m, layer, RF_K, s->k),
                                   decoder_pass(m, layer, RF_V, s->v)};
     rf_column_forward(&m->context, qkv, 3, m->x, t);
+    measure_group(m, layer, qkv, 3, t);
     clock = decoder_lap(m, RF_PHASE_QKV, clock);
     attend(m, tokens, layer);
     clock = decoder_lap(m, RF_PHASE_ATTENTION, clock);
     const rf_linear_pass o = decoder_pass(m, layer, RF_O, NULL);
-    const rf_real *branch = rf_row_forward(&m->context, &o, s->o, t);
+    const rf_real *heads = decoder_masked_heads(m, layer, t, m->wide[0]);
+    const rf_real *branch = rf_row_forward(&m->context, &o, heads, t);
+    decoder_measure(m, &o, block->adapter_index[RF_O], branch, t);
     clock = decoder_lap(m, RF_PHASE_O, clock);
 
     rf_rmsnorm_add_forward(m->x, s->rstd_mid, s->h_mid, s->h, branch,
@@ -108,11 +121,14 @@ static void forward_block(rf_decoder *m, const rf_tokens *tokens, int64_t layer)
     const rf_linear_pass gate_up[] = {decoder_pass(m, layer, RF_GATE, s->gate),
                                       decoder_pass(m, layer, RF_UP, s->up)};
     rf_column_forward(&m->context, gate_up, 2, m->x, t);
+    measure_group(m, layer, gate_up, 2, t);
     clock = decoder_lap(m, RF_PHASE_GATE_UP, clock);
     rf_swiglu_forward(m->wide[0], s->gate, s->up, t * decoder_ff_width(m, layer));
+    decoder_mask_neurons(m, layer, t, m->wide[0]);
     clock = decoder_lap(m, RF_PHASE_SWIGLU, clock);
     const rf_linear_pass down = decoder_pass(m, layer, RF_DOWN, NULL);
-    rf_row_forward(&m->context, &down, m->wide[0], t);
+    branch = rf_row_forward(&m->context, &down, m->wide[0], t);
+    decoder_measure(m, &down, block->adapter_index[RF_DOWN], branch, t);
     decoder_lap(m, RF_PHASE_DOWN, clock);
 }
 
@@ -178,7 +194,10 @@ void rf_decoder_loss(rf_decoder *m, const rf_tokens *tokens, rf_real scale, rf_h
                      rf_real *gradient)
 {
     if (gradient) rf_decoder_bind_gradients(m, gradient);
+    m->is_measuring = m->measures && gradient;
     rf_decoder_forward(m, tokens);
+    decoder_sum_ratios(m, tokens->tokens);
+    m->is_measuring = 0;
     double clock = MPI_Wtime();
     norm_rows(m, tokens->row, tokens->rows);
     rf_head_loss(&m->context, &m->head, &m->head_scratch, result, m->x, tokens->target,

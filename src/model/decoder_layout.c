@@ -52,7 +52,8 @@ static int64_t thread_items(const rf_decoder *m)
         const int64_t items = rf_linear_scratch(linear, m->grid, m->bf16 != NULL);
         if (items > most) most = items;
     }
-    const int64_t adapter = rf_adapters_scratch(&m->adapters);
+    const int64_t adapter = rf_adapters_scratch(&m->adapters), measure = decoder_measure_items(m);
+    if (measure > most) most = measure;
     return adapter > most ? adapter : most;
 }
 
@@ -170,6 +171,7 @@ void rf_decoder_layout(rf_decoder *m, rf_arena *run, rf_arena *step, rf_arena *s
     m->context.collector = &m->tp_collector;
     state_layout(m, step);
     scratch_layout(m, scratch);
+    decoder_mask_layout(m, run, scratch);
 }
 
 static void bind_block(rf_decoder *m, rf_block *block)

@@ -35,6 +35,24 @@ void decoder_bind_adapter(rf_decoder *m, rf_block *block, int kind);
 /* Gradient of a row of the table, NULL when it is frozen or none is wanted. */
 rf_real *decoder_gradient(const rf_decoder *m, int64_t row);
 
+/* Trained masks on heads (the attention's output) and neurons (silu(gate) up): rows of the table,
+ * memory, and their passes, which without masks leave everything as it is. */
+rf_status decoder_add_masks(rf_decoder *m);
+void decoder_mask_layout(rf_decoder *m, rf_arena *run, rf_arena *scratch);
+/* The layer's attention output times its mask, in y; without masks as it lies. */
+const rf_real *decoder_masked_heads(const rf_decoder *m, int64_t layer, int64_t tokens, rf_real *y);
+void decoder_mask_heads_backward(const rf_decoder *m, int64_t layer, int64_t tokens, rf_real *d_o);
+void decoder_mask_neurons(const rf_decoder *m, int64_t layer, int64_t tokens, rf_real *act);
+void decoder_mask_neurons_backward(const rf_decoder *m, int64_t layer, int64_t tokens,
+                                   rf_real *dact, const rf_real *act);
+
+/* Norms of a layer's output y and of its adapter's part; then the sums of their ratios. */
+void decoder_measure(rf_decoder *m, const rf_linear_pass *pass, int64_t index, const rf_real *y,
+                     int64_t tokens);
+void decoder_sum_ratios(rf_decoder *m, int64_t tokens);
+/* Reals of its workspace that each thread needs for it. */
+int64_t decoder_measure_items(const rf_decoder *m);
+
 /* Backward through all blocks and the embedding, from dh = gradient of the last residual stream. */
 void decoder_backward(rf_decoder *m, const rf_tokens *tokens);
 

@@ -136,6 +136,7 @@ static rf_status run(rf_config *config, const rf_environment *env, source *from,
     rf_log_info(env->log, "adapter: %s", path ? path : "none, the base model");
     RF_TRY(rf_session_open(s, config, from->trained ? from->trained : config, env->log, env->world,
                            env->threads));
+    if (from->checkpoint) RF_TRY(rf_session_follow(s, from->checkpoint));
     if (from->peft) RF_TRY(rf_session_start_from(s, from->peft));
     RF_TRY(rf_data_load(samples, env->world, config, "data.eval", s->tokenizer, s->model.vocab,
                         env->log));

@@ -146,6 +146,7 @@ int64_t rf_session_micro_tokens(rf_session *s)
 void rf_session_close(rf_session *s)
 {
     rf_decoder_destroy(&s->decoder);
+    rf_pruning_destroy(&s->pruning);
     rf_grid_destroy(&s->grid);
     rf_arena_destroy(&s->run);
     rf_arena_destroy(&s->step);

@@ -48,7 +48,12 @@ static rf_status make_decoder(rf_session *s, const rf_bounds *bounds,
         .storage_of = storage->tensors ? rf_model_files_storage : NULL,
         .storage_context = storage->tensors,
         .trains = training || with_adapter ? s->trains : NULL,
-        .adapter = with_adapter ? s->kind : NULL,
+        .adapter = !with_adapter      ? NULL
+                   : s->is_estimating ? &rf_adapter_lora
+                                      : s->kind,
+        .pruning = with_adapter ? s->pruning : NULL,
+        .has_masks = with_adapter && s->is_estimating,
+        .measures = with_adapter && s->is_estimating && training,
         .targets = s->start ? s->start->targets : s->targets,
         .adapter_options = adapter_options(s),
         .saved = with_adapter && !s->trains ? s->saved : (rf_names){0},
@@ -79,11 +84,9 @@ void rf_session_unplan(rf_session *s)
     rf_grid_destroy(&s->grid);
 }
 
-rf_status rf_session_plan(rf_session *s, const rf_bounds *bounds, int training, int with_adapter)
+static rf_status plan(rf_session *s, const rf_bounds *bounds, int training, int with_adapter)
 {
     session_storage storage;
-    const int tp = choose_tensor(s, bounds);
-    RF_TRY(make_grid(s, tp));
     RF_TRY(session_choose_storage(s, &storage));
     const rf_status status =
         rf_agree(s->world, make_decoder(s, bounds, &storage, training, with_adapter));
@@ -95,6 +98,21 @@ rf_status rf_session_plan(rf_session *s, const rf_bounds *bounds, int training, 
     s->scratch = rf_arena_counting("scratch");
     rf_decoder_layout(s->decoder, &s->run, &s->step, &s->scratch);
     return RF_OK;
+}
+
+rf_status rf_session_plan(rf_session *s, const rf_bounds *bounds, int training, int with_adapter)
+{
+    RF_TRY(make_grid(s, choose_tensor(s, bounds)));
+    return plan(s, bounds, training, with_adapter);
+}
+
+rf_status rf_session_replan(rf_session *s, const rf_bounds *bounds, int training)
+{
+    rf_decoder_destroy(&s->decoder);
+    rf_arena_destroy(&s->run);
+    rf_arena_destroy(&s->step);
+    rf_arena_destroy(&s->scratch);
+    return plan(s, bounds, training, 1);
 }
 
 static double mib(size_t bytes)
@@ -219,7 +237,7 @@ static rf_status start_adapters(rf_session *s)
     rf_adapters *adapters = &s->decoder->adapters;
     rf_params_init(&s->decoder->params, &s->grid, (uint64_t)rf_config_int(s->trained, "train.seed"),
                    1, 0);
-    if (s->start)
+    if (s->start && !s->pruning) /* else they were a stage ago */
         RF_TRY(read_start(s));
     else if (strcmp(rf_config_string(s->trained, "lora.init"), "pissa") == 0)
         RF_TRY(rf_adapters_take_principal(adapters, most_elements(s)));
@@ -240,7 +258,8 @@ rf_status rf_session_weights(rf_session *s)
         snprintf(s->base_digest, sizeof s->base_digest, "random, seed %llu",
                  (unsigned long long)seed);
     } else {
-        RF_TRY(rf_weights_load(&s->grid, &s->decoder->params, path, s->model.tied));
+        RF_TRY(s->pruning ? rf_weights_load_pruned(s->decoder, s->pruning, path)
+                          : rf_weights_load(&s->grid, &s->decoder->params, path, s->model.tied));
         RF_TRY(rf_weights_digest(s->world, path, s->base_digest));
     }
     return s->decoder->adapted ? start_adapters(s) : RF_OK;

@@ -13,9 +13,11 @@
 /* What is written to run.h5, and the memory for it. */
 typedef struct rf_recorder {
     rf_telemetry *file;          /* owned; NULL but on root */
-    rf_telemetry_module *module; /* [modules]; owned */
+    rf_telemetry_module *module; /* [modules] of the whole run; owned */
     char (*names)[RF_NAME_BYTES];
     int64_t modules, rank_r;
+    int64_t *row;            /* [modules] which of them the stage's modules are; owned */
+    int64_t own, own_rank_r; /* modules of the stage, and their largest rank */
     double *parts; /* [2, modules, R, slices] squares of A's rows and B's columns; owned */
     double *norms; /* [3, modules, R] importance, norm_a, norm_b; owned */
     double before[RF_PHASES]; /* the decoder's clocks at the step before */
@@ -34,7 +36,9 @@ typedef struct training {
     rf_samples *samples, *held_out;
     rf_batches *batches;
     rf_evaluator evaluator; /* of the held-out samples, if any */
+    rf_bounds bounds;
     int64_t steps;          /* of the whole run */
+    int64_t estimation;     /* of them before a prune; 0: there is none */
     int64_t saved_step;     /* of the newest checkpoint, -1 if none */
     int64_t evaluated_step; /* of the last evaluation, -1 if none */
     double saved_at;        /* clock of the last save */
@@ -44,8 +48,9 @@ typedef struct training {
     double phase[RF_STEP_PHASES];
     rf_evaluation evaluation;
     rf_recorder recorder;
-    char *hosts; /* of all ranks, each once; owned */
-    char *yaml;  /* effective configuration; owned */
+    rf_checkpoint *checkpoint; /* to restore; owned */
+    char *hosts;               /* of all ranks, each once; owned */
+    char *yaml;                /* effective configuration; owned */
 } training;
 
 /* Reads model configuration and data, lays out batches. Collective over world. */
@@ -57,12 +62,20 @@ void training_unplan(training *t);
 rf_status training_prepare(training *t);
 /* RF_STOPPED where the run should stop before its first step. Collective over world. */
 rf_status training_go_on_loading(const training *t);
+/* Plans the stage that session.is_estimating and session.pruning say: trainer and methods on a
+ * decoder, without memory; then memory and weights for it. Collective over world. */
+rf_status training_plan_stage(training *t);
+rf_status training_take_memory(training *t);
+/* After the last step of an estimation: what is left goes on. Collective over world. */
+rf_status training_prune(training *t, const rf_step_report *report);
 /* Takes memory, loads weights, restores the newest checkpoint. Collective over world. */
 rf_status training_start(training *t);
 
 /* Writes a checkpoint of the present state unless the newest one already holds it. Collective. */
 rf_status training_save(training *t);
-/* Restores the newest checkpoint, if there is one; checks that it is this run's. Collective. */
+/* Opens the newest checkpoint, if there is one, and goes to its stage. Collective over world. */
+rf_status training_find_state(training *t);
+/* Restores that checkpoint; checks that it is this run's. Collective over world. */
 rf_status training_restore(training *t);
 
 /* Where files of this run come from; borrows from t. */
@@ -70,6 +83,10 @@ rf_origin training_origin(const training *t);
 
 /* Telemetry: opened after the restore, a row per step and evaluation. Collective over world. */
 rf_status training_record_open(training *t);
+/* Lists the modules of the whole run, by the first stage's plan. Local; RF_RESOURCES. */
+rf_status training_record_modules(training *t);
+/* The stage's modules among them. Local; RF_RESOURCES. */
+rf_status training_record_stage(training *t);
 rf_status training_record_step(training *t, const rf_step_report *report);
 /* Takes down the ranks as they are between update and event, if this step records them. */
 void training_record_ranks(training *t, int64_t step);

@@ -5,6 +5,7 @@
 
 #include "refract/comm/agree.h"
 #include "refract/data/prepare.h"
+#include "refract/method/light.h"
 #include "train_parts.h"
 
 static int64_t at_least(int64_t a, int64_t b)
@@ -33,9 +34,10 @@ static rf_status lay_out_batches(training *t)
                              rf_config_bool(c, "data.shuffle")));
     if (t->held_out) RF_TRY(rf_evaluator_create(&t->evaluator, t->held_out, micro));
     const int64_t steps = rf_config_int(c, "train.steps");
-    t->steps = steps > 0
-                   ? steps
-                   : rf_config_int(c, "train.epochs") * rf_batches_steps_per_epoch(t->batches);
+    t->estimation = rf_light_steps(c);
+    t->steps = t->estimation + (steps > 0 ? steps
+                                          : rf_config_int(c, "train.epochs") *
+                                                rf_batches_steps_per_epoch(t->batches));
     if (rf_config_is_auto(c, "telemetry.ranks_every"))
         rf_config_resolve_int(t->config, "telemetry.ranks_every", at_least(t->steps / 50, 1));
     return RF_OK;
@@ -56,26 +58,43 @@ static rf_bounds bounds_of(const training *t)
                        .leaves = rf_batches_max_micro(t->batches)};
 }
 
-static void make_trainer(training *t)
+static int64_t stage_steps(const training *t)
+{
+    return t->session.is_estimating ? t->estimation : t->steps - t->estimation;
+}
+
+/* An estimation has no warm-up: train.warmup_* speak of the stage that follows. */
+static rf_schedule schedule_of(const training *t)
 {
     const rf_config *c = t->config;
     const double ratio = rf_config_number(c, "train.warmup_ratio");
     const int64_t warmup = rf_config_int(c, "train.warmup_steps");
-    t->trainer = (rf_trainer){
-        .decoder = t->session.decoder,
-        .grid = &t->session.grid,
-        .batches = t->batches,
-        .adamw = {.beta1 = rf_config_number(c, "optimizer.beta1"),
-                  .beta2 = rf_config_number(c, "optimizer.beta2"),
-                  .epsilon = rf_config_number(c, "optimizer.epsilon"),
-                  .weight_decay = rf_config_number(c, "train.weight_decay")},
-        .schedule = {.kind = rf_schedule_parse(rf_config_string(c, "train.schedule")),
-                     .learning_rate = rf_config_number(c, "train.learning_rate"),
-                     .warmup = warmup > 0 ? warmup : (int64_t)ceil(ratio * (double)t->steps),
-                     .steps = t->steps},
-        .max_grad_norm = rf_config_number(c, "train.max_grad_norm"),
-        .seed = (uint64_t)rf_config_int(c, "train.seed"),
-        .is_dropping = !t->session.trains && rf_config_number(c, "lora.dropout") > 0};
+    const int64_t steps = stage_steps(t);
+    rf_schedule schedule = {.kind = rf_schedule_parse(rf_config_string(c, "train.schedule")),
+                            .learning_rate = rf_config_number(c, "train.learning_rate"),
+                            .warmup = warmup > 0 ? warmup : (int64_t)ceil(ratio * (double)steps),
+                            .steps = steps};
+    if (t->session.is_estimating) schedule.warmup = 0;
+    return schedule;
+}
+
+static void make_trainer(training *t)
+{
+    const rf_config *c = t->config;
+    t->trainer =
+        (rf_trainer){.decoder = t->session.decoder,
+                     .grid = &t->session.grid,
+                     .batches = t->batches,
+                     .adamw = {.beta1 = rf_config_number(c, "optimizer.beta1"),
+                               .beta2 = rf_config_number(c, "optimizer.beta2"),
+                               .epsilon = rf_config_number(c, "optimizer.epsilon"),
+                               .weight_decay = rf_config_number(c, "train.weight_decay")},
+                     .schedule = schedule_of(t),
+                     .step = t->trainer.step,
+                     .first = t->session.is_estimating ? 0 : t->estimation,
+                     .max_grad_norm = rf_config_number(c, "train.max_grad_norm"),
+                     .seed = (uint64_t)rf_config_int(c, "train.seed"),
+                     .is_dropping = !t->session.trains && rf_config_number(c, "lora.dropout") > 0};
 }
 
 /* The methods of the configuration, on the model's adapted modules. */
@@ -87,11 +106,22 @@ static rf_status make_methods(training *t)
                                     .grid = &s->grid,
                                     .params = &s->decoder->params,
                                     .modules = &t->modules,
+                                    .decoder = s->decoder,
                                     .adamw = &t->trainer.adamw,
                                     .log = t->log,
-                                    .steps = t->steps,
+                                    .steps = stage_steps(t),
+                                    .is_estimation = s->is_estimating,
                                     .threads = t->env->threads};
     return rf_methods_create(&t->trainer.methods, &t->method);
+}
+
+/* Trainer and methods on the session's decoder, counted in its plan. */
+static rf_status plan_trainer(training *t)
+{
+    make_trainer(t);
+    RF_TRY_ALL(t->env->world, make_methods(t));
+    rf_trainer_layout(&t->trainer, &t->session.run, &t->session.scratch);
+    return RF_OK;
 }
 
 rf_status training_read(training *t)
@@ -105,13 +135,26 @@ rf_status training_read(training *t)
 
 rf_status training_plan(training *t)
 {
+    t->bounds = bounds_of(t);
+    t->session.is_estimating = t->estimation > 0;
+    RF_TRY(rf_session_plan(&t->session, &t->bounds, 1, 1));
+    return plan_trainer(t);
+}
+
+rf_status training_plan_stage(training *t)
+{
+    rf_methods_destroy(&t->trainer.methods);
+    rf_modules_destroy(&t->modules);
+    RF_TRY(rf_session_replan(&t->session, &t->bounds, 1));
+    return plan_trainer(t);
+}
+
+rf_status training_take_memory(training *t)
+{
     rf_session *s = &t->session;
-    const rf_bounds bounds = bounds_of(t);
-    RF_TRY(rf_session_plan(s, &bounds, 1, 1));
-    make_trainer(t);
-    RF_TRY_ALL(t->env->world, make_methods(t));
+    RF_TRY(rf_session_allocate(s));
     rf_trainer_layout(&t->trainer, &s->run, &s->scratch);
-    return RF_OK;
+    return rf_session_weights(s);
 }
 
 void training_unplan(training *t)
@@ -161,10 +204,10 @@ rf_status training_go_on_loading(const training *t)
 rf_status training_start(training *t)
 {
     rf_session *s = &t->session;
-    RF_TRY(rf_session_allocate(s));
-    rf_trainer_layout(&t->trainer, &s->run, &s->scratch);
+    RF_TRY_ALL(t->env->world, training_record_modules(t));
+    RF_TRY(training_find_state(t));
+    RF_TRY(training_take_memory(t));
     if (t->held_out) RF_TRY_ALL(t->env->world, rf_evaluator_allocate(&t->evaluator, &s->grid));
-    RF_TRY(rf_session_weights(s));
     RF_TRY(training_go_on_loading(t));
     RF_TRY(list_hosts(t));
     t->yaml = rf_config_yaml(t->config);

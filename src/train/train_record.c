@@ -9,7 +9,7 @@
 #include "train_parts.h"
 
 /* Adapted modules in model order, with the places of their factors in the table. */
-static rf_status list_modules(training *t)
+rf_status training_record_modules(training *t)
 {
     const rf_decoder *m = t->session.decoder;
     rf_recorder *rec = &t->recorder;
@@ -24,13 +24,14 @@ static rf_status list_modules(training *t)
         const int64_t at = rec->modules++;
         const size_t length = strlen(linear->name) - strlen(".weight");
         memcpy(rec->names[at], linear->name, length);
-        rec->module[at] = (rf_telemetry_module){.name = rec->names[at],
-                                                .kind = strrchr(rec->names[at], '.') + 1,
-                                                .layer = i / RF_LINEARS,
-                                                .d_in = linear->shape.cols,
-                                                .d_out = linear->shape.rows,
-                                                .r = block->adapter[kind].r,
-                                                .scaling = (double)block->lowrank[kind].scaling};
+        rec->module[at] = (rf_telemetry_module){
+            .name = rec->names[at],
+            .kind = strrchr(rec->names[at], '.') + 1,
+            .layer = i / RF_LINEARS,
+            .d_in = linear->shape.cols,
+            .d_out = linear->shape.rows,
+            .r = block->adapter[kind].r,
+            .scaling = (double)(rf_real)rf_adapter_scaling(&block->adapter[kind])};
         if (block->adapter[kind].r > rec->rank_r) rec->rank_r = block->adapter[kind].r;
     }
     return RF_OK;
@@ -39,12 +40,33 @@ static rf_status list_modules(training *t)
 static rf_status take_memory(training *t)
 {
     rf_recorder *rec = &t->recorder;
-    RF_TRY(list_modules(t));
     const size_t cells = (size_t)(rec->modules * rec->rank_r) + 1;
     rec->parts = calloc(2 * cells * (size_t)t->session.grid.slices, sizeof *rec->parts);
     rec->norms = calloc(3 * cells, sizeof *rec->norms);
-    if (!rec->parts || !rec->norms) return rf_fail(RF_RESOURCES, "no memory for telemetry");
+    rec->row = calloc((size_t)rec->modules + 1, sizeof *rec->row);
+    if (!rec->parts || !rec->norms || !rec->row)
+        return rf_fail(RF_RESOURCES, "no memory for telemetry");
     return RF_OK;
+}
+
+rf_status training_record_stage(training *t)
+{
+    rf_recorder *rec = &t->recorder;
+    rec->own = rec->own_rank_r = 0;
+    for (int64_t i = 0; i < rec->modules && rec->own < t->modules.count; i++) {
+        const rf_module *module = &t->modules.item[rec->own];
+        if (strcmp(rec->names[i], module->name) != 0) continue;
+        rec->row[rec->own++] = i;
+        if (module->r > rec->own_rank_r) rec->own_rank_r = module->r;
+    }
+    RF_ASSERT(rec->own == t->modules.count, "%lld modules of the stage are the run's",
+              (long long)rec->own);
+    if (!t->session.pruning) return RF_OK;
+    const rf_telemetry_stage stage = {.first_step = t->trainer.first,
+                                      .row = rec->row,
+                                      .module_count = rec->own,
+                                      .rank_r = rec->own_rank_r};
+    return rf_telemetry_enter(rec->file, &stage);
 }
 
 /* How large the run is; returns the number of attributes. */
@@ -95,7 +117,8 @@ static rf_status open_file(training *t)
 rf_status training_record_open(training *t)
 {
     RF_TRY_ALL(t->env->world, take_memory(t));
-    return rf_agree(t->env->world, open_file(t));
+    RF_TRY_ALL(t->env->world, open_file(t));
+    return rf_agree(t->env->world, training_record_stage(t));
 }
 
 rf_status training_record_close(training *t)
@@ -106,6 +129,7 @@ rf_status training_record_close(training *t)
     free(rec->names);
     free(rec->parts);
     free(rec->norms);
+    free(rec->row);
     *rec = (rf_recorder){0};
     return status;
 }
@@ -134,7 +158,7 @@ static void measure_ranks(training *t)
     const rf_decoder *m = t->session.decoder;
     const rf_grid *grid = &t->session.grid;
     const int slices = grid->slices;
-    const int64_t cells = rec->modules * rec->rank_r;
+    const int64_t cells = rec->own * rec->own_rank_r;
     double *a = rec->parts, *b = rec->parts + cells * slices;
     memset(rec->parts, 0, (size_t)(2 * cells * slices) * sizeof *rec->parts);
     int64_t at = 0;
@@ -143,23 +167,24 @@ static void measure_ranks(training *t)
         if (first < 0) continue;
         add_squares(a + at * slices, slices, grid, &m->params.row[first], 1);
         add_squares(b + at * slices, slices, grid, &m->params.row[first + 1], 0);
-        at += rec->rank_r;
+        at += rec->own_rank_r;
     }
     /* a part is non-zero on one rank or equal on all: or-ing the bits puts them together */
     if (grid->tp_size > 1)
         MPI_Allreduce(MPI_IN_PLACE, rec->parts, (int)(2 * cells * slices), MPI_UINT64_T, MPI_BOR,
                       grid->tp);
     for (int64_t i = 0; i < cells; i++) {
-        const rf_telemetry_module *module = &rec->module[i / rec->rank_r];
+        const int64_t own = i / rec->own_rank_r;
         double squares[2] = {0, 0};
         for (int s = 0; s < slices; s++) {
             squares[0] += a[i * slices + s];
             squares[1] += b[i * slices + s];
         }
-        const int exists = i % rec->rank_r < module->r;
+        const int exists = i % rec->own_rank_r < t->modules.item[own].r;
         rec->norms[cells + i] = exists ? sqrt(squares[0]) : NAN;
         rec->norms[2 * cells + i] = exists ? sqrt(squares[1]) : NAN;
-        rec->norms[i] = rec->norms[cells + i] * rec->norms[2 * cells + i] * module->scaling;
+        rec->norms[i] =
+            rec->norms[cells + i] * rec->norms[2 * cells + i] * rec->module[rec->row[own]].scaling;
     }
 }
 
@@ -173,13 +198,13 @@ void training_record_ranks(training *t, int64_t step)
 {
     if (!records_ranks(t, step)) return;
     measure_ranks(t);
-    rf_methods_importance(&t->trainer.methods, t->recorder.norms, t->recorder.rank_r);
+    rf_methods_importance(&t->trainer.methods, t->recorder.norms, t->recorder.own_rank_r);
 }
 
 static rf_status record_ranks(const training *t, int64_t step)
 {
     const rf_recorder *rec = &t->recorder;
-    const int64_t cells = rec->modules * rec->rank_r;
+    const int64_t cells = rec->own * rec->own_rank_r;
     if (!records_ranks(t, step)) return RF_OK;
     return rf_telemetry_ranks(rec->file, step, rec->norms, rec->norms + cells,
                               rec->norms + 2 * cells);

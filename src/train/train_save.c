@@ -29,7 +29,8 @@ static rf_status list_state(const training *t, int64_t step, rf_fields *fields)
     *fields = (rf_fields){0};
     RF_TRY(rf_state_fields(&t->session.decoder->params, 1, &fields->item, &fields->count));
     fields->capacity = fields->count;
-    return rf_methods_fields(&t->trainer.methods, step, fields);
+    if (t->session.pruning) RF_TRY(rf_session_pruning_fields(t->session.pruning, fields));
+    return rf_methods_fields(&t->trainer.methods, step - t->trainer.first, fields);
 }
 
 rf_status training_save(training *t)
@@ -73,13 +74,20 @@ static rf_status read_state(training *t, const rf_checkpoint *checkpoint)
     return RF_OK;
 }
 
+rf_status training_find_state(training *t)
+{
+    rf_session *s = &t->session;
+    RF_TRY(rf_checkpoint_open_newest(&t->checkpoint, &s->grid, t->log,
+                                     rf_run_folder_checkpoints(t->run.folder)));
+    if (!t->checkpoint || t->estimation == 0) return RF_OK;
+    RF_TRY(rf_session_follow(s, t->checkpoint));
+    return s->pruning ? training_plan_stage(t) : RF_OK;
+}
+
 rf_status training_restore(training *t)
 {
-    rf_checkpoint *checkpoint = NULL;
-    RF_TRY(rf_checkpoint_open_newest(&checkpoint, &t->session.grid, t->log,
-                                     rf_run_folder_checkpoints(t->run.folder)));
-    if (!checkpoint) return RF_OK;
-    const rf_status status = read_state(t, checkpoint);
-    rf_checkpoint_close(&checkpoint);
+    if (!t->checkpoint) return RF_OK;
+    const rf_status status = read_state(t, t->checkpoint);
+    rf_checkpoint_close(&t->checkpoint);
     return status;
 }

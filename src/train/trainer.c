@@ -32,6 +32,10 @@ void rf_trainer_layout(rf_trainer *t, rf_arena *run, rf_arena *scratch)
     rf_micro_view_layout(&t->view, run, t->decoder->max_tokens);
     t->local_loss = RF_TAKE(run, double, leaves);
     t->all_loss = RF_TAKE(run, double, leaves);
+    if (t->decoder->measures) {
+        t->local_ratio = RF_TAKE(run, double, leaves * t->decoder->adapted);
+        t->all_ratio = RF_TAKE(run, double, leaves * t->decoder->adapted);
+    }
     t->scratch = RF_TAKE(scratch, rf_real, rf_collect_scratch(&t->collector, items, leaves));
     rf_methods_layout(&t->methods, run, scratch);
 }
@@ -85,15 +89,28 @@ static void own_gradients(rf_trainer *t, const rf_step_batches *batch)
         rf_decoder_loss(t->decoder, tokens, scale, &result, rf_tree_leaf(&t->tree));
         rf_tree_push(&t->tree);
         t->local_loss[i - begin] = result.loss;
+        if (t->decoder->measures)
+            memcpy(t->local_ratio + (i - begin) * t->decoder->adapted, t->decoder->ratio,
+                   (size_t)t->decoder->adapted * sizeof *t->local_ratio);
     }
+}
+
+/* decoder->ratio <- means over all tokens of the step. */
+static void mean_ratios(rf_trainer *t, const rf_step_batches *batch)
+{
+    const int64_t count = t->decoder->adapted;
+    if (!t->decoder->measures) return;
+    rf_collect_sum_wide(&t->collector, t->all_ratio, t->local_ratio, count, batch->micro_count);
+    for (int64_t i = 0; i < count; i++)
+        t->decoder->ratio[i] = t->all_ratio[i] / (double)batch->tokens;
 }
 
 rf_status rf_trainer_gradient(rf_trainer *t, rf_step_report *report, rf_real **gradient)
 {
     const double start = rf_clock_seconds(), tensor = t->decoder->context.reduce_seconds;
-    const rf_step_batches *batch = rf_batches_step(t->batches, t->step);
+    const rf_step_batches *batch = rf_batches_step(t->batches, t->step - t->first);
     *report = (rf_step_report){.step = t->step + 1,
-                               .learning_rate = rf_schedule_rate(&t->schedule, t->step),
+                               .learning_rate = rf_schedule_rate(&t->schedule, t->step - t->first),
                                .tokens = batch->tokens,
                                .label_tokens = batch->label_tokens,
                                .samples = batch->samples};
@@ -101,6 +118,7 @@ rf_status rf_trainer_gradient(rf_trainer *t, rf_step_report *report, rf_real **g
     own_gradients(t, batch);
     const double reduce = rf_clock_seconds();
     rf_collect_gather(&t->collector, t->all_loss, t->local_loss, batch->micro_count);
+    mean_ratios(t, batch);
     RF_TRY(check_losses(t, batch));
     report->loss =
         rf_tree_sum_doubles(t->all_loss, batch->micro_count) / (double)batch->label_tokens;
@@ -119,7 +137,7 @@ rf_status rf_trainer_gradient(rf_trainer *t, rf_step_report *report, rf_real **g
 
 rf_method_step rf_trainer_method_step(const rf_trainer *t, const rf_step_report *report)
 {
-    return (rf_method_step){.number = report->step,
+    return (rf_method_step){.number = report->step - t->first,
                             .scale = rf_clip_scale(report->grad_norm, t->max_grad_norm),
                             .rate = report->learning_rate};
 }

@@ -60,6 +60,20 @@ rf_status rf_telemetry_open(rf_telemetry **telemetry, int rank, rf_log *log,
                             const rf_telemetry_options *options);
 rf_status rf_telemetry_close(rf_telemetry **telemetry);
 
+/**
+ * Where a stage stands whose steps and modules are counted anew: from now on steps of /beam and
+ * /reflora are that much later, and a module of the caller is that row of /modules. Other modules
+ * then have NaN, in counts 0.
+ */
+typedef struct rf_telemetry_stage {
+    int64_t first_step; /**< steps of the run before the stage */
+    const int64_t *row; /**< [module_count] */
+    int64_t module_count;
+    int64_t rank_r; /**< of the caller's arrays */
+} rf_telemetry_stage;
+/** Copies the stage. Local; RF_RESOURCES. */
+rf_status rf_telemetry_enter(rf_telemetry *telemetry, const rf_telemetry_stage *stage);
+
 /** One row of /steps and /timing. */
 typedef struct rf_step_row {
     int64_t step; /**< updates done: the first row is 1 */

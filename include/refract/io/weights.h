@@ -5,7 +5,7 @@
 #include <mpi.h>
 
 #include "refract/io/checkpoint.h"
-#include "refract/model/params.h"
+#include "refract/model/decoder.h"
 
 /** Which rows of the table. */
 typedef enum rf_rows {
@@ -28,6 +28,13 @@ rf_status rf_params_fields(const rf_params *params, rf_rows rows, rf_field **fie
  * world; RF_INPUT names file and tensor.
  */
 rf_status rf_weights_load(const rf_grid *grid, const rf_params *params, const char *path, int tied);
+
+/**
+ * The same for a model of which a prune has left a part: every tensor is read and what is left of
+ * it is kept. Collective over the decoder's world; RF_INPUT, RF_RESOURCES.
+ */
+rf_status rf_weights_load_pruned(const rf_decoder *decoder, const rf_pruning *pruning,
+                                 const char *path);
 
 /**
  * SHA-256 (65 bytes with NUL) over names, types, shapes and bytes of all tensors of a model; ranks

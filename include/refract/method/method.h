@@ -47,15 +47,17 @@ typedef struct rf_method_context {
     const rf_grid *grid;
     rf_params *params;
     const rf_modules *modules;
+    const rf_decoder *decoder;
     const rf_adamw *adamw;
     rf_log *log;
-    int64_t steps; /**< of the whole run */
+    int64_t steps;     /**< of the stage: the whole run, or one of a run's two */
+    int is_estimation; /**< 1: the stage before a prune */
     int threads;
 } rf_method_context;
 
 /** One step: what all hooks of that step are given. */
 typedef struct rf_method_step {
-    int64_t number; /**< of the update, from 1 */
+    int64_t number; /**< of the update in its stage, from 1 */
     double scale;   /**< what clipping multiplies gradients by; the update applies it */
     double rate;    /**< learning rate */
 } rf_method_step;
@@ -70,8 +72,15 @@ typedef struct rf_fields {
 rf_status rf_fields_add(rf_fields *fields, rf_shape shape, rf_dtype dtype, void *data,
                         const char *path, ...) __attribute__((format(printf, 5, 6)));
 
+/** What a prune leaves. */
+typedef struct rf_pruned {
+    rf_pruning *pruning; /**< owned by the caller */
+    uint8_t *rank_kept;  /**< [ranks of all modules, one after another]; owned by the caller */
+} rf_pruned;
+
 /** How a method takes part; every hook but create and destroy may be NULL. `self` is its own. */
 typedef struct rf_method_hooks {
+    int estimates; /**< 1: acts in the stage before a prune, and in no other */
     /** Makes the method, resolves its keys. Local, the same on all ranks; RF_USAGE, RF_RESOURCES.
      */
     rf_status (*create)(void **self, const rf_method_context *context);
@@ -96,6 +105,12 @@ typedef struct rf_method_hooks {
     rf_status (*fields)(void *self, int64_t step, rf_fields *fields);
     /** Rows of telemetry for the step just done; root's alone may write. Local; RF_WRITE. */
     rf_status (*report)(const void *self, const rf_method_step *step, rf_telemetry *telemetry);
+    /**
+     * At the end of the estimation: decides what is kept and tells telemetry (root's alone may
+     * write). Collective over world; RF_RESOURCES, RF_WRITE, not agreed on.
+     */
+    rf_status (*prune)(void *self, const rf_method_step *step, rf_telemetry *telemetry,
+                       rf_pruned *pruned);
     /** What the end of a run says. Local. */
     void (*summarise)(const void *self, rf_log *log);
 } rf_method_hooks;
@@ -135,6 +150,9 @@ void rf_methods_importance(const rf_methods *methods, double *importance, int64_
 rf_status rf_methods_fields(const rf_methods *methods, int64_t step, rf_fields *fields);
 rf_status rf_methods_report(const rf_methods *methods, const rf_method_step *step,
                             rf_telemetry *telemetry);
+/** The prune that ends an estimation, by the method that estimates. Collective over world. */
+rf_status rf_methods_prune(rf_methods *methods, const rf_method_step *step, rf_telemetry *telemetry,
+                           rf_pruned *pruned);
 void rf_methods_summarise(const rf_methods *methods, rf_log *log);
 
 #endif

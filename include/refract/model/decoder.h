@@ -59,11 +59,13 @@ typedef struct rf_decoder_options {
     rf_adapter_options adapter_options; /**< of every module, but for r and alpha */
     rf_names saved;                     /**< modules trained in full beside the adapters */
     const rf_pruning *pruning;          /**< what layers and adapters are left; NULL: everything */
-    int training;                       /**< 0: no gradients, no moments */
-    int64_t max_tokens;                 /**< of a micro-batch */
-    int64_t max_samples;                /**< of a micro-batch */
-    int64_t max_length;                 /**< of a sample */
-    int64_t leaves;                     /**< most micro-batches of a step, over the whole job */
+    int has_masks;       /**< 1: trained masks on heads and neurons, 1 at the start */
+    int measures;        /**< 1: rf_decoder_loss measures what adapters say beside their layers */
+    int training;        /**< 0: no gradients, no moments */
+    int64_t max_tokens;  /**< of a micro-batch */
+    int64_t max_samples; /**< of a micro-batch */
+    int64_t max_length;  /**< of a sample */
+    int64_t leaves;      /**< most micro-batches of a step, over the whole job */
     int threads;
     int is_bf16; /**< 1: products with weights in bf16 */
 } rf_decoder_options;
@@ -77,7 +79,9 @@ typedef struct rf_block {
     rf_adapter bound[RF_LINEARS];                         /**< the adapters on their tensors */
     int64_t weight_row[RF_LINEARS], bias_row[RF_LINEARS]; /**< -1 = none */
     int64_t adapter_row[RF_LINEARS];                      /**< first of its tensors; -1 = none */
+    int64_t adapter_index[RF_LINEARS];                    /**< among all adapters, in model order */
     int64_t attention_norm_row, mlp_norm_row;
+    int64_t head_mask_row, neuron_mask_row; /**< with masks */
 } rf_block;
 
 /** What backward needs of one block, for one micro-batch; cut dimensions slice by slice. */
@@ -109,6 +113,12 @@ typedef struct rf_decoder {
     rf_adapters adapters; /**< all of them, in model order */
 
     rf_bf16 *bf16; /**< owned; NULL: products in rf_real */
+    int has_masks, measures;
+    int is_measuring;              /**< in this pass */
+    rf_real *mask_scratch;         /**< sums over token chunks */
+    double *squares, *all_squares; /**< [own slices, adapters, 2, tokens], [slices, ...] */
+    double *ratio;                 /**< [adapters] see rf_decoder_loss */
+
     rf_linear_context context;
     rf_collector tp_collector;
     rf_rope_table rope;
@@ -176,7 +186,8 @@ void rf_decoder_forward(rf_decoder *decoder, const rf_tokens *tokens);
 
 /**
  * Forward and loss; with gradient != NULL also backward: gradient [trained_items] = d(scale loss),
- * written (padding apart, which stays as it was). Collective over tp.
+ * written (padding apart, which stays as it was). With `measures` and a gradient,
+ * decoder->ratio [adapters] = sum over tokens of ||s B A x|| / ||W x + b||. Collective over tp.
  */
 void rf_decoder_loss(rf_decoder *decoder, const rf_tokens *tokens, rf_real scale,
                      rf_head_result *result, rf_real *gradient);

@@ -12,6 +12,7 @@
 #include "refract/data/samples.h"
 #include "refract/data/tokenizer.h"
 #include "refract/io/peft.h"
+#include "refract/method/method.h"
 #include "refract/model/config.h"
 #include "refract/model/decoder.h"
 #include "refract/train/resident.h"
@@ -30,6 +31,8 @@ typedef struct rf_session {
     rf_peft *start;           /**< owned; the PEFT folder to start from, or NULL */
     rf_names saved;           /**< modules trained in full beside adapters; names borrowed */
     const char **saved_names; /**< owned */
+    int is_estimating;   /**< 1: the stage before a prune: trained masks beside plain adapters */
+    rf_pruning *pruning; /**< owned; what a prune has left of the model; NULL: all */
     rf_grid grid;
     int imagined_size; /**< > 0: plan for that many ranks, of which this is imagined_rank */
     int imagined_rank, imagined_tensor; /**< imagined_tensor > 0: in place of parallel.tensor */
@@ -73,6 +76,21 @@ rf_status rf_session_plan(rf_session *session, const rf_bounds *bounds, int trai
 /** Takes the plan back, so that another can be made; not after memory was taken. Collective over
  * world. */
 void rf_session_unplan(rf_session *session);
+
+/**
+ * Gives decoder and memory back and plans anew on the same grid, by what is_estimating and pruning
+ * now say. Collective over world.
+ */
+rf_status rf_session_replan(rf_session *session, const rf_bounds *bounds, int training);
+
+/**
+ * Before the plan: the stage of a method with a prune that a checkpoint is of (is_estimating,
+ * pruning). Nothing is done for other methods. Collective over world; RF_INPUT, RF_RESOURCES.
+ */
+rf_status rf_session_follow(rf_session *session, const rf_checkpoint *checkpoint);
+
+/** What a prune has left as fields of a checkpoint below /pruning. Local; RF_RESOURCES. */
+rf_status rf_session_pruning_fields(const rf_pruning *pruning, rf_fields *fields);
 
 /** Root prints the plan: memory per rank by arena. Local. */
 void rf_session_print_plan(const rf_session *session);

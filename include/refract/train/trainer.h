@@ -34,14 +34,16 @@ typedef struct rf_trainer {
     double max_grad_norm;
     uint64_t seed;
     int is_dropping;
-    int64_t step; /**< updates done */
+    int64_t step;  /**< updates done */
+    int64_t first; /**< of them before this stage: data, schedule and methods count from it */
 
     rf_collector collector; /**< over the grid's dp */
     rf_tree tree;           /**< gradients of this rank's micro-batches */
     rf_real *scratch;
     rf_norm_parts norm_parts;
     rf_micro_view view;
-    double *local_loss, *all_loss; /**< [micro-batches] */
+    double *local_loss, *all_loss;   /**< [micro-batches] */
+    double *local_ratio, *all_ratio; /**< [micro-batches, adapters]; NULL unless measured */
 } rf_trainer;
 
 /** What one step did. */

@@ -39,6 +39,22 @@ rf_status rf_light_options_read(rf_light_options *options, const rf_config *c)
     return RF_OK;
 }
 
+/* Weights that a prune cuts cannot be trained beside the adapters. */
+static rf_status check_saved(const rf_method_context *context)
+{
+    const rf_decoder *m = context->decoder;
+    for (int64_t i = 0; i < m->config.layers * RF_LINEARS; i++) {
+        const rf_block *block = &m->block[i / RF_LINEARS];
+        const rf_param *row = &m->params.row[block->weight_row[i % RF_LINEARS]];
+        if (row->trained)
+            return rf_fail(RF_USAGE,
+                           "lora.modules_to_save trains '%s' (%s), which method 'light' cuts. Name "
+                           "modules outside of attention and MLP, such as lm_head",
+                           row->name, rf_config_where(context->config, "lora.modules_to_save"));
+    }
+    return RF_OK;
+}
+
 /* Shares that this model's few heads turn into something else than asked. */
 static void note_shapes(const light *self)
 {
@@ -57,6 +73,7 @@ static rf_status create(void **out, const rf_method_context *context)
     if (!self) return rf_fail(RF_RESOURCES, "no memory for light");
     self->context = *context;
     RF_TRY(rf_light_options_read(&self->options, context->config));
+    RF_TRY(check_saved(context));
     for (int64_t m = 0; m < context->modules->count; m++)
         self->ranks += context->modules->item[m].r;
     note_shapes(self);
@@ -81,21 +98,23 @@ static void layout(void *opaque, rf_arena *run, rf_arena *scratch)
     self->score = RF_TAKE(scratch, double, self->ranks);
 }
 
-/* The penalty's subgradient, penalty * sign(m), on masks of heads and neurons. */
-static void after_gradient(void *opaque, rf_real *gradient)
+void rf_light_penalise(const rf_decoder *m, double penalty, rf_real *gradient)
 {
-    const light *self = opaque;
-    const rf_decoder *m = self->context.decoder;
-    const rf_real penalty = (rf_real)self->options.penalty;
+    const rf_real by = (rf_real)penalty;
     for (int64_t i = 0; i < 2 * m->config.layers; i++) {
         const rf_block *block = &m->block[i / 2];
         const rf_param *row =
             &m->params.row[i % 2 == 0 ? block->head_mask_row : block->neuron_mask_row];
         const rf_real *mask = row->data;
         rf_real *d = gradient + row->offset;
-        for (int64_t k = 0; k < row->items; k++)
-            d[k] += mask[k] > 0 ? penalty : mask[k] < 0 ? -penalty : 0;
+        for (int64_t k = 0; k < row->items; k++) d[k] += mask[k] > 0 ? by : mask[k] < 0 ? -by : 0;
     }
+}
+
+static void after_gradient(void *opaque, rf_real *gradient)
+{
+    const light *self = opaque;
+    rf_light_penalise(self->context.decoder, self->options.penalty, gradient);
 }
 
 /* sums [r] <- sum over one slice of a factor times its gradient, rank by rank; rank vectors are

@@ -10,18 +10,19 @@
 #include "refract/io/safetensors.h"
 #include "refract/io/weights.h"
 #include "refract/store/h5.h"
+#include "refract/train/export.h"
 #include "train_parts.h"
 
 static const rf_dtype single = RF_F32;
 
 /* Files that stand beside the weights and do not change by training. */
-static rf_status copy_side_file(const training *t, const char *folder, const char *name)
+static rf_status copy_side_file(const rf_session *s, const char *folder, const char *name)
 {
     char from[2 * PATH_MAX], to[2 * PATH_MAX];
     char *bytes = NULL;
     size_t length = 0;
-    const int other = !rf_config_is_auto(t->config, "model.tokenizer");
-    const char *source = rf_config_string(t->config, other ? "model.tokenizer" : "model.path");
+    const int other = !rf_config_is_auto(s->config, "model.tokenizer");
+    const char *source = rf_config_string(s->config, other ? "model.tokenizer" : "model.path");
     snprintf(from, sizeof from, "%s/%s", source, name);
     snprintf(to, sizeof to, "%s/%s", folder, name);
     FILE *file = fopen(from, "rb");
@@ -33,23 +34,33 @@ static rf_status copy_side_file(const training *t, const char *folder, const cha
     return status;
 }
 
-static rf_status write_side_files(const training *t, const char *folder)
+rf_status rf_export_side_files(const rf_session *s, const rf_model_config *model,
+                               const char *folder)
 {
     static const char *const names[] = {"tokenizer.json", "tokenizer_config.json",
                                         "special_tokens_map.json", "generation_config.json"};
     RF_TRY(rf_folder_make(folder));
-    RF_TRY(rf_hf_config_write(&t->session.model, folder));
+    RF_TRY(rf_hf_config_write(model, folder));
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
-        RF_TRY(copy_side_file(t, folder, names[i]));
+        RF_TRY(copy_side_file(s, folder, names[i]));
     return RF_OK;
 }
 
 static rf_status write_model(training *t, const char *folder, const rf_field *fields, int64_t count)
 {
     const int is_root = t->session.grid.rank == 0;
-    RF_TRY_ALL(t->env->world, is_root ? write_side_files(t, folder) : RF_OK);
+    RF_TRY_ALL(t->env->world,
+               is_root ? rf_export_side_files(&t->session, &t->session.model, folder) : RF_OK);
     const rf_safetensors_options options = {.dtype = &single};
     return rf_safetensors_write(&t->session.grid, folder, fields, count, &options);
+}
+
+/* OUTPUT/pruned, beside the adapter for the whole model. */
+static rf_status export_pruned(training *t)
+{
+    char folder[PATH_MAX];
+    RF_TRY_ALL(t->env->world, rf_run_folder_file(t->run.folder, "pruned", folder, sizeof folder));
+    return rf_export_pruned(&t->session, folder);
 }
 
 rf_status training_export(training *t)
@@ -60,7 +71,10 @@ rf_status training_export(training *t)
     RF_TRY_ALL(t->env->world,
                rf_run_folder_file(t->run.folder, t->session.trains ? "model" : "adapter", folder,
                                   sizeof folder));
-    if (!t->session.trains) return training_export_adapter(t, folder);
+    if (!t->session.trains) {
+        RF_TRY(training_export_adapter(t, folder));
+        return rf_export_fits_pruned(&t->session) ? export_pruned(t) : RF_OK;
+    }
     RF_TRY_ALL(t->env->world,
                rf_params_fields(&t->session.decoder->params, RF_ROWS_BASE, &fields, &count));
     const rf_status status = write_model(t, folder, fields, count);

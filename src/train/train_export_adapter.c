@@ -15,7 +15,8 @@ typedef struct outgoing {
     char (*names)[RF_NAME_BYTES]; /* [linears]; owned */
     rf_field *fields;             /* owned */
     int64_t count;
-    rf_real **made; /* [linears] A and B of one module; owned */
+    rf_real **made;           /* [linears] A and B of one module; owned */
+    rf_real *(*recovered)[2]; /* [linears] the same for the whole base of a pruned model; owned */
 } outgoing;
 
 static int64_t linears(const rf_decoder *m)
@@ -30,7 +31,8 @@ static rf_status list_modules(const rf_decoder *m, outgoing *out)
     out->modules = calloc(count, sizeof *out->modules);
     out->names = calloc(count, sizeof *out->names);
     out->made = calloc(count, sizeof *out->made);
-    if (!out->modules || !out->names || !out->made)
+    out->recovered = calloc(count, sizeof *out->recovered);
+    if (!out->modules || !out->names || !out->made || !out->recovered)
         return rf_fail(RF_RESOURCES, "no memory for the adapter's modules");
     for (size_t i = 0; i < count; i++) {
         const rf_block *block = &m->block[i / RF_LINEARS];
@@ -88,6 +90,20 @@ static rf_status prepare(const rf_decoder *m, outgoing *out)
     return RF_OK;
 }
 
+/* Factors of a pruned model for the whole base. Collective over world. */
+static rf_status recover(const rf_session *s, outgoing *out)
+{
+    const rf_decoder *m = s->decoder;
+    for (int64_t i = 0; s->pruning && i < linears(m); i++) {
+        const int64_t first = m->block[i / RF_LINEARS].adapter_row[i % RF_LINEARS];
+        if (first < 0) continue;
+        rf_field *const factor[2] = {find_field(out, &m->params.row[first]),
+                                     find_field(out, &m->params.row[first + 1])};
+        RF_TRY(training_recover_factors(m, s->pruning, i, factor, out->recovered[i]));
+    }
+    return RF_OK;
+}
+
 /* r and alpha of modules without a pattern. */
 static rf_adapter_options common_options(const training *t)
 {
@@ -116,8 +132,14 @@ rf_status training_export_adapter(training *t, const char *folder)
                                      .modules_to_save = s->saved,
                                      .base_model = rf_config_string(t->config, "model.path"),
                                      .dtype = &single};
+    if (status == RF_OK) status = recover(s, &out);
     if (status == RF_OK) status = rf_peft_write(&s->grid, folder, out.fields, out.count, &options);
     for (int64_t i = 0; out.made && i < linears(s->decoder); i++) free(out.made[i]);
+    for (int64_t i = 0; out.recovered && i < linears(s->decoder); i++) {
+        free(out.recovered[i][0]);
+        free(out.recovered[i][1]);
+    }
+    free(out.recovered);
     free(out.made);
     free(out.modules);
     free(out.names);

@@ -3,6 +3,7 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include "refract/train/export.h"
 #include "rf_version.h"
 #include "train_parts.h"
 
@@ -87,5 +88,14 @@ void training_print_end(const training *t)
     rf_log_info(t->log, "checkpoints: %s", rf_run_folder_checkpoints(t->run.folder));
     rf_log_info(t->log, "%s: %s/%s", t->session.trains ? "model" : "adapter", output,
                 t->session.trains ? "model" : "adapter");
+    if (t->session.pruning)
+        rf_log_info(t->log,
+                    rf_export_fits_pruned(&t->session)
+                        ? "pruned model: %s/pruned; the adapter above is for the whole "
+                          "base, with zeros where it was cut"
+                        : "no folder of the pruned model, whose layers differ in size "
+                          "(light.neuron_scope: layer makes them equal); the adapter in %s "
+                          "is for the whole base, with zeros where it was cut",
+                    output);
     rf_log_info(t->log, "done after %.1f s", rf_clock_seconds() - t->env->start);
 }

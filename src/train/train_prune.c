@@ -71,22 +71,15 @@ static role role_of(const rf_param *row, const int64_t *features, int64_t count)
     return part;
 }
 
-/* The tensors of one linear layer. */
+/* The adapter of one linear layer. */
 static rf_status carry_linear(luggage *l, const rf_decoder *m, const rf_pruned *pruned, int64_t i,
                               const uint8_t *rank_kept)
 {
     const rf_block *block = &m->block[i / RF_LINEARS];
     const int kind = (int)(i % RF_LINEARS);
-    const int64_t base[] = {block->weight_row[kind], block->bias_row[kind]};
     const int64_t features =
         rf_pruning_features(pruned->pruning, i / RF_LINEARS, (rf_linear_kind)kind, l->features);
     int64_t ranks = 0;
-    for (int k = 0; k < 2; k++) {
-        if (base[k] < 0 || !m->params.row[base[k]].trained) continue;
-        const rf_param *row = &m->params.row[base[k]];
-        const role part = role_of(row, l->features, features);
-        RF_TRY(carry(l, m, row, &part));
-    }
     if (pruned->pruning->rank[i] == 0) return RF_OK;
     for (int64_t k = 0; k < block->adapter[kind].r; k++)
         if (rank_kept[k]) l->ranks[ranks++] = k;

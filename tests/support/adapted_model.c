@@ -40,7 +40,8 @@ static void make_tokens(adapted_model *m)
         }
 }
 
-static void make_decoder(adapted_model *m, const rf_adapter_kind *kind, rf_adapter_options options)
+static void make_decoder(adapted_model *m, const rf_adapter_kind *kind, rf_adapter_options options,
+                         const rf_pruning *pruning, int has_masks)
 {
     static const rf_pattern rank = {"layers\\.1\\.mlp\\.down_proj", 5};
     const rf_target_rules rules = {.all_linear = 1,
@@ -56,6 +57,9 @@ static void make_decoder(adapted_model *m, const rf_adapter_kind *kind, rf_adapt
                                         .adapter = kind,
                                         .targets = targets,
                                         .adapter_options = options,
+                                        .pruning = pruning,
+                                        .has_masks = has_masks,
+                                        .measures = has_masks,
                                         .training = 1,
                                         .max_tokens = ADAPTED_TOKENS,
                                         .max_samples = ADAPTED_SAMPLES,
@@ -66,25 +70,37 @@ static void make_decoder(adapted_model *m, const rf_adapter_kind *kind, rf_adapt
     rf_targets_destroy(&targets);
 }
 
+rf_model_config adapted_model_config(void)
+{
+    return (rf_model_config){.vocab = ADAPTED_VOCAB,
+                             .d_model = 24,
+                             .d_ff = 40,
+                             .layers = 2,
+                             .heads = 6,
+                             .kv_heads = 3, /* fewer than slices: one is empty */
+                             .d_head = 8,
+                             .max_position = 256,
+                             .norm_eps = 1e-5,
+                             .initializer_range = 0.3,
+                             .rope = {.theta = 1e4},
+                             .attention_bias = 1};
+}
+
 adapted_model *adapted_model_create(MPI_Comm comm, int tp, const rf_adapter_kind *kind,
                                     rf_adapter_options options)
 {
+    return adapted_model_create_part(comm, tp, kind, options, NULL, 0);
+}
+
+adapted_model *adapted_model_create_part(MPI_Comm comm, int tp, const rf_adapter_kind *kind,
+                                         rf_adapter_options options, const rf_pruning *pruning,
+                                         int has_masks)
+{
     adapted_model *m = calloc(1, sizeof *m);
     RF_ASSERT(m, "no memory");
-    m->config = (rf_model_config){.vocab = ADAPTED_VOCAB,
-                                  .d_model = 24,
-                                  .d_ff = 40,
-                                  .layers = 2,
-                                  .heads = 6,
-                                  .kv_heads = 3, /* fewer than slices: one is empty */
-                                  .d_head = 8,
-                                  .max_position = 256,
-                                  .norm_eps = 1e-5,
-                                  .initializer_range = 0.3,
-                                  .rope = {.theta = 1e4},
-                                  .attention_bias = 1};
+    m->config = adapted_model_config();
     assert_ok(rf_grid_create(&m->grid, comm, tp, 4));
-    make_decoder(m, kind, options);
+    make_decoder(m, kind, options, pruning, has_masks);
     lay_out(m);
     make_tokens(m);
     rf_params_init(&m->decoder->params, &m->grid, 11, 1, 1);

@@ -20,6 +20,13 @@ typedef struct adapted_model {
 /** kind NULL: the base alone. Base weights are the same whatever the adapters. Collective. */
 adapted_model *adapted_model_create(MPI_Comm comm, int tp, const rf_adapter_kind *kind,
                                     rf_adapter_options options);
+/** The same cut down to what `pruning` leaves (NULL: all), or with trained masks and measures.
+ * Collective. */
+adapted_model *adapted_model_create_part(MPI_Comm comm, int tp, const rf_adapter_kind *kind,
+                                         rf_adapter_options options, const rf_pruning *pruning,
+                                         int has_masks);
+/** Its shape. Local. */
+rf_model_config adapted_model_config(void);
 void adapted_model_destroy(adapted_model *model);
 
 /** Moves every trained tensor away from its start, the same on every grid. Local. */

@@ -42,6 +42,9 @@ typedef struct rf_light_options {
 /** Reads the keys light.*. Local; RF_USAGE. */
 rf_status rf_light_options_read(rf_light_options *options, const rf_config *config);
 
+/** gradient [trained_items] += penalty * sign(m) for every mask m of heads and neurons. Local. */
+void rf_light_penalise(const rf_decoder *decoder, double penalty, rf_real *gradient);
+
 /** Steps of the estimation stage of a run; 0 where the method has none. Local. */
 int64_t rf_light_steps(const rf_config *config);
 

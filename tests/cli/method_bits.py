@@ -57,6 +57,31 @@ class MethodBits(LayoutTest):
     def test_lorarite__is_the_same(self):
         self.check("lorarite")
 
+    def light(self, method="light", layouts=FOUR, **sections):
+        """An estimation of 5 steps, a prune, 7 steps on what is left."""
+        self.steps = 12
+        sections = {"light": {"steps": 5, "modules": 0.4, "ranks": 0.4, "neurons": 0.3, "heads": 0.4}} | sections
+        sections["train"] = self.keys()["train"] | {"steps": 7}
+        run = self.check(method, layouts, **sections)
+        self.assertEqual(list(run["light/step"]), [5])
+        self.assertEqual(run["light/head_kept"].sum(), 2 * 5)  # of 8 groups of two heads 8 - 1 - floor(7 * 0.4)
+        self.assertEqual(run["light/neuron_kept"].sum(), 2432 - 1 - int(2431 * 0.3))
+        return run
+
+    def test_light__stopped_in_the_estimation__is_the_same(self):
+        self.every = 3
+        self.light()
+
+    def test_light__stopped_after_the_prune__is_the_same(self):
+        self.every = 8
+        self.light(layouts=FOUR[1:])
+
+    def test_light_with_beamlora_and_reflora__is_the_same(self):
+        self.every = 8  # the snapshot for the event of stage step 4 was taken at stage step 3: step 8 of the run
+        run = self.light("light+beamlora+reflora+rslora", reflora={"warmup": 1, "max_condition": 50},
+                         beam={"interval": 4, "keep": 0.6, "end": 12, "temperature": 0.05})
+        self.assertEqual(list(run["reflora/step"]), list(range(7, 13)))
+
     def test_preclora__is_the_same(self):
         self.check("preclora", preclora={"damping": 1e-3})
 

@@ -1,8 +1,10 @@
 #!/usr/bin/env bash
 # benchmarks/run.sh [ROUNDS] [BENCH OPTION ...]: compares layouts of two cores: one rank with two threads, two ranks
 # with data or tensor parallelism, one slice instead of four. The layouts take turns, so that whatever else
-# the machine does hits all alike; shown are medians over the rounds. "share" is of the sgemm rate around each step;
-# "of cpu" is the same in processor time, which other work on the machine disturbs less (waiting counts as work).
+# the machine does hits all alike; shown are medians over the rounds. "share" is of the product rate (sgemm, or bf16 where
+# products are) around each step; "of cpu" is the same in processor time, which other work on the machine disturbs
+# less (waiting counts as work). Then the phases of a step in f32 and in bf16, each as a share of that rate or, where
+# it multiplies nothing, of the machine's copy rate.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 rounds=3
@@ -32,7 +34,8 @@ for ((round = 1; round <= rounds; round++)); do
     layout dp2 2 --steps 2 "$@"
     layout tp2 2 --steps 2 --tensor 2 "$@"
     layout dropout 1 --steps 2 --dropout 0.05 "$@"
-    layout bf16 1 --steps 2 --storage bf16 "$@"
+    layout held16 1 --steps 2 --storage bf16 "$@"
+    layout bf16 1 --steps 2 --storage bf16 --precision bf16 "$@"
 done
 
 printf '\n%-38s %6s %7s %9s %7s %7s\n' layout share 'of cpu' tokens/s 'x first' 'GB/rank'
@@ -48,4 +51,13 @@ row slices1 '1 rank x 2 threads, 1 slice'
 row dp2 '2 ranks x 1 thread, data parallel'
 row tp2 '2 ranks x 1 thread, tensor parallel'
 row dropout '1 rank x 2 threads, dropout 0.05'
-row bf16 '1 rank x 2 threads, weights in bf16'
+row held16 '1 rank x 2 threads, weights in bf16'
+row bf16 '1 rank x 2 threads, products in bf16'
+
+lscpu | sed -n 's/^Model name: */\nmachine: /p'
+for precision in f32 bf16; do
+    storage=$([ "$precision" = f32 ] && echo f32 || echo bf16)
+    printf '\nphases, products in %s\n' "$precision"
+    build/bench --threads 2 --steps 3 --precision "$precision" --storage "$storage" "$@" |
+        sed -n '/^BLAS/p; /^phase/,/^rest/p'
+done

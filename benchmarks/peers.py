@@ -74,8 +74,7 @@ def run_refract(options, case, tokens):
         }
         name = pathlib.Path(folder) / "input.yaml"
         name.write_text(json.dumps(keys), encoding="utf-8")  # JSON is YAML
-        out, memory = run([options.refract, "train", name],
-                          {"OMP_NUM_THREADS": str(options.threads), "OMP_WAIT_POLICY": "active"})
+        out, memory = run([options.refract, "train", name], {"OMP_NUM_THREADS": str(options.threads)})
     speed = re.search(r"s of steps: (\d+) tok/s", out)
     loss = re.search(r"^step 1/\d+ +loss ([\d.]+)", out, re.MULTILINE)
     if not speed or not loss:

@@ -3,6 +3,8 @@
 #include <cblas.h>
 
 #include "refract/linalg/convert.h"
+#include "refract/linalg/quant.h"
+#include "refract/linalg/vecmath.h"
 
 void rf_gemm(rf_trans ta, rf_trans tb, int64_t m, int64_t n, int64_t k, rf_real alpha,
              const rf_real *a, int64_t lda, const rf_real *b, int64_t ldb, rf_real beta, rf_real *c,
@@ -48,11 +50,54 @@ const void *rf_weight_at(const rf_weight *weight, int64_t row, int64_t col)
     return (const char *)weight->data + rf_dtype_bytes(weight->dtype, row * weight->cols + col);
 }
 
+static void put(rf_real *y, rf_real value, rf_real beta)
+{
+    *y = beta == 0 ? value : *y + value;
+}
+
+#ifndef RF_DOUBLE
+/* One row of x against blocks that are never widened; scratch [cols / 32]. */
+static void multiply_q4_1(rf_real *y, const rf_real *x, const rf_weight *weight, int64_t row,
+                          int64_t n, rf_real beta, rf_real *scratch)
+{
+    const int64_t k = weight->cols;
+    for (int64_t i = 0; i < k / 32; i++) scratch[i] = rf_sum(x + 32 * i, 32);
+    for (int64_t j = 0; j < n; j++)
+        put(y + j, rf_dot_q4_1(rf_weight_at(weight, row + j, 0), x, scratch, k), beta);
+}
+#endif
+
+/* Each row of the weight is widened once, into the cache, for all rows of x. */
+static void multiply_few(rf_real *y, int64_t ldy, const rf_real *x, int64_t ldx, int64_t m,
+                         const rf_weight *weight, int64_t row, int64_t n, rf_real beta,
+                         rf_real *scratch)
+{
+    const int64_t k = weight->cols;
+#ifndef RF_DOUBLE
+    if (m == 1 && weight->dtype == RF_Q4_1) {
+        multiply_q4_1(y, x, weight, row, n, beta, scratch);
+        return;
+    }
+#endif
+    for (int64_t j = 0; j < n; j++) {
+        const void *w = rf_weight_at(weight, row + j, 0);
+        if (weight->dtype != RF_DTYPE_REAL) {
+            rf_convert(scratch, RF_DTYPE_REAL, w, weight->dtype, k);
+            w = scratch;
+        }
+        for (int64_t i = 0; i < m; i++) put(y + i * ldy + j, rf_dot(x + i * ldx, w, k), beta);
+    }
+}
+
 void rf_weight_nt(rf_real *y, int64_t ldy, const rf_real *x, int64_t ldx, int64_t m,
                   const rf_weight *weight, int64_t row, int64_t n, rf_real beta, rf_real *scratch)
 {
     const int64_t k = weight->cols;
     const void *tile = rf_weight_at(weight, row, 0);
+    if (m <= RF_FEW_ROWS) {
+        multiply_few(y, ldy, x, ldx, m, weight, row, n, beta, scratch);
+        return;
+    }
     if (weight->dtype != RF_DTYPE_REAL) {
         rf_convert(scratch, RF_DTYPE_REAL, tile, weight->dtype, n * k);
         tile = scratch;

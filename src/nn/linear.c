@@ -137,7 +137,7 @@ void share_rounded(const rf_linear_context *context, int64_t at, const rf_real *
 void tile_nt(const rf_linear_context *context, rf_real *y, int64_t ldy, tile_rows x,
              const rf_weight *w, rf_tile tile, rf_real *scratch)
 {
-    if (context->bf16)
+    if (context->bf16 && tile.rows > RF_FEW_ROWS)
         rf_bf16_nt(context->bf16, y, ldy, context->rounded + x.at, tile.rows, w, tile.col,
                    tile.cols, 0, scratch);
     else

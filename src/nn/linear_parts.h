@@ -39,7 +39,8 @@ typedef struct tile_rows {
 /* With bf16: items of x rounded into context->rounded from `at` on, shared out (no barrier). */
 void share_rounded(const rf_linear_context *context, int64_t at, const rf_real *x, int64_t items);
 
-/* y [tile] = x W[tile.col ..]^T; y [tile] = x W[:, tile.col ..], or added where `adds`. */
+/* y [tile] = x W[tile.col ..]^T, few rows in reals always; y [tile] = x W[:, tile.col ..], or added
+ * where `adds`. */
 void tile_nt(const rf_linear_context *context, rf_real *y, int64_t ldy, tile_rows x,
              const rf_weight *w, rf_tile tile, rf_real *scratch);
 void tile_nn(const rf_linear_context *context, rf_real *y, int64_t ldy, tile_rows x,

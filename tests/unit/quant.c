@@ -248,6 +248,31 @@ static void product_with_blocks__any_tile__equals_widened_up_front(void **state)
     }
 }
 
+/* As many rows as generation has, against three loops in double. */
+static void product_of_few_rows__any_type__is_that_of_the_widened_weight(void **state)
+{
+    (void)state;
+    static rf_real x[RF_FEW_ROWS * COLS], wide[ROWS * COLS], y[RF_FEW_ROWS * ROWS],
+        wanted[RF_FEW_ROWS * ROWS], scratch[(COLS + 62) * COLS];
+    static double data[ROWS * COLS];
+    const rf_dtype held[] = {RF_DTYPE_REAL, RF_BF16, RF_F16, RF_Q8_0, RF_Q4_0, RF_Q4_1};
+    rf_test_fill(x, RF_FEW_ROWS * COLS, 1);
+    for (int k = 0; k < 12 * RF_FEW_ROWS; k++) {
+        const int64_t m = k / 12 + 1, at = 7, n = 39;
+        const rf_real beta = (rf_real)(k % 2);
+        const rf_weight w = {held[k / 2 % 6], data, ROWS, COLS};
+        rf_test_fill(wide, ROWS * COLS, 2);
+        rf_convert(data, w.dtype, wide, RF_DTYPE_REAL, ROWS * COLS);
+        rf_convert(wide, RF_DTYPE_REAL, data, w.dtype, ROWS * COLS);
+        rf_test_fill(y, m * n, 3);
+        rf_test_fill(wanted, m * n, 3);
+        rf_weight_nt(y, n, x, COLS, m, &w, at, n, beta, scratch);
+        rf_gemm_naive(RF_N, RF_T, m, n, COLS, 1, x, COLS, wide + at * COLS, COLS, beta, wanted, n);
+        for (int64_t i = 0; i < m * n; i++)
+            assert_near((double)y[i], (double)wanted[i], 1e-5, 1e-5);
+    }
+}
+
 static const struct CMUnitTest tests[] = {
     cmocka_unit_test(dequantise__random_blocks__have_the_values_of_the_formulas),
     cmocka_unit_test(dequantise__exact_formulas__are_exact),
@@ -255,6 +280,7 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(quantise__values_on_the_grid__come_back_unchanged),
     cmocka_unit_test(quantise__not_a_number__stays_in_bounds),
     cmocka_unit_test(convert__blocks__go_by_way_of_f32),
+    cmocka_unit_test(product_of_few_rows__any_type__is_that_of_the_widened_weight),
     cmocka_unit_test(product_with_blocks__any_tile__equals_widened_up_front),
 };
 RF_TEST_MAIN(tests)

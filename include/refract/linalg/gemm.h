@@ -41,7 +41,11 @@ const void *rf_weight_at(const rf_weight *weight, int64_t row, int64_t col);
 /** Reals of scratch that a tile of up to `width` rows (nt) or columns (nn) needs; 0 for rf_real. */
 int64_t rf_weight_scratch(const rf_weight *weight, int64_t width);
 
-/** y [m, n] = x [m, cols] W[row .. row+n, :]^T + beta y. Local. */
+/** Up to so many rows of x, products with rows of a weight are made row by row: reading the weight
+ * is what takes the time then, so it is read once, as it lies. */
+enum { RF_FEW_ROWS = 4 };
+
+/** y [m, n] = x [m, cols] W[row .. row+n, :]^T + beta y, beta 0 or 1 for few rows. Local. */
 void rf_weight_nt(rf_real *y, int64_t ldy, const rf_real *x, int64_t ldx, int64_t m,
                   const rf_weight *weight, int64_t row, int64_t n, rf_real beta, rf_real *scratch);
 

@@ -32,4 +32,10 @@ void rf_dequantise(float *out, rf_dtype dtype, const void *blocks, int64_t n);
  */
 void rf_quantise(void *blocks, rf_dtype dtype, const float *in, int64_t n);
 
+/**
+ * sum_i w[i] x[i] of n items (whole blocks of 32) in Q4_1, straight from the blocks; sums [n / 32]:
+ * of x over each block. Its bits depend on the values alone. Local; cannot fail.
+ */
+float rf_dot_q4_1(const void *blocks, const float *x, const float *sums, int64_t n);
+
 #endif

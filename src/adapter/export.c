@@ -12,6 +12,7 @@ int rf_adapter_is_plain(const rf_adapter *adapter)
 rf_adapter_options rf_adapter_export_options(const rf_adapter_options *own)
 {
     rf_adapter_options options = *own;
+    options.rank_shift = 0;
     if (rf_adapter_moves_base(&options)) { /* s stays what it was */
         options.r *= 2;
         options.alpha *= options.use_rslora ? sqrt(2) : 2;
@@ -35,10 +36,12 @@ static void export_b(const rf_adapter *adapter, rf_real *b, int64_t rows)
     const int64_t r = adapter->options->r;
     const int moved = rf_adapter_moves_base(adapter->options);
     const rf_real *mid = adapter->lowrank->mid, *value = adapter->value[TENSOR_B];
+    const double r_said = (double)r, r_meant = r_said + adapter->options->rank_shift;
+    const rf_real shift = (rf_real)(r_said / r_meant);
     for (int64_t i = 0; i < rows; i++) {
         rf_real *out = b + i * (moved ? 2 * r : r);
         for (int64_t k = 0; k < r; k++) {
-            out[k] = mid ? value[i * r + k] * mid[k] : value[i * r + k];
+            out[k] = mid ? value[i * r + k] * mid[k] * shift : value[i * r + k];
             if (moved) out[r + k] = -adapter->start[TENSOR_B][i * r + k];
         }
     }

@@ -5,6 +5,7 @@
 
 /* in alphabetical order */
 static const rf_adapter_kind *const kinds[] = {
+    &rf_adapter_adalora,
     &rf_adapter_beamlora,
     &rf_adapter_dora,
     &rf_adapter_lora,
@@ -39,7 +40,8 @@ const rf_adapter_kind *rf_adapter_for_config(const rf_config *config)
 
 double rf_adapter_scaling(const rf_adapter_options *options)
 {
-    return options->alpha / (options->use_rslora ? sqrt((double)options->r) : (double)options->r);
+    const double r = (double)options->r + options->rank_shift;
+    return options->alpha / (options->use_rslora ? sqrt(r) : r);
 }
 
 const rf_adapter_kind *rf_adapter_for_peft(int use_dora)
@@ -79,5 +81,6 @@ rf_adapter_options rf_adapter_options_read(const rf_config *config)
                                                 ? rf_config_number(config, "loraplus.ratio")
                                                 : 1,
                                 .temperature = temperature(config),
+                                .rank_shift = rf_config_has_method(config, "adalora") ? 1e-5 : 0,
                                 .is_ungated = rf_config_has_method(config, "reflora")};
 }

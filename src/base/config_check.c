@@ -101,6 +101,30 @@ static rf_status contradiction(const rf_config *config, const char *method, cons
                    key, value, rf_config_where(config, key));
 }
 
+/* AdaLoRA's rank and start are its own. */
+static rf_status check_adalora(rf_config *config)
+{
+    static const char *const own[] = {"lora.init", "lora.rank_pattern", "lora.use_rslora",
+                                      "lora.start"};
+    const int64_t r = rf_config_int(config, "adalora.init_r");
+    for (size_t i = 0; i < sizeof own / sizeof own[0]; i++)
+        if (rf_config_is_set(config, own[i]) && !rf_config_is_default(config, own[i]))
+            return rf_fail(RF_USAGE,
+                           "method 'adalora' has its own rank, scale and start, so '%s' plays no "
+                           "part (%s). Remove one of the two",
+                           own[i], rf_config_where(config, own[i]));
+    if (rf_config_is_set(config, "lora.r") && rf_config_int(config, "lora.r") != r)
+        return rf_fail(
+            RF_USAGE, "'lora.r' is %lld, 'adalora.init_r' %lld (%s; %s). Set adalora.init_r alone",
+            (long long)rf_config_int(config, "lora.r"), (long long)r,
+            rf_config_where(config, "lora.r"), rf_config_where(config, "adalora.init_r"));
+    rf_config_resolve_int(config, "lora.r", r);
+    if (rf_config_int(config, "adalora.target_r") <= r) return RF_OK;
+    return rf_fail(RF_USAGE,
+                   "'adalora.target_r' is above 'adalora.init_r' (%s). The budget only shrinks",
+                   rf_config_where(config, "adalora.target_r"));
+}
+
 static rf_status check_methods(rf_config *config)
 {
     if (rf_config_has_method(config, "rslora")) {
@@ -115,13 +139,7 @@ static rf_status check_methods(rf_config *config)
             return contradiction(config, "pissa", "lora.init", "pissa");
         rf_config_resolve_string(config, "lora.init", "pissa");
     }
-    if (rf_config_has_method(config, "adalora") &&
-        rf_config_int(config, "adalora.target_r") > rf_config_int(config, "adalora.init_r"))
-        return rf_fail(RF_USAGE,
-                       "'adalora.target_r' is above 'adalora.init_r' (%s). The budget only "
-                       "shrinks",
-                       rf_config_where(config, "adalora.target_r"));
-    return RF_OK;
+    return rf_config_has_method(config, "adalora") ? check_adalora(config) : RF_OK;
 }
 
 rf_status rf_config_check(rf_config *config)

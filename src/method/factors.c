@@ -32,15 +32,20 @@ static void widen(double *wide, const rf_real *x, rf_side side, int64_t r, int64
         for (int64_t i = 0; i < n; i++) wide[k * n + i] = (double)x[k * n_all + at + i];
 }
 
+/* is_sum: x <- x + wide. */
 static void narrow(rf_real *x, const double *wide, rf_side side, int64_t r, int64_t n_all,
-                   int64_t at, int64_t n)
+                   int64_t at, int64_t n, int is_sum)
 {
     if (side == RF_FACTOR_B) {
-        for (int64_t i = 0; i < n * r; i++) x[at * r + i] = (rf_real)wide[i];
+        for (int64_t i = at * r; i < (at + n) * r; i++)
+            x[i] = (rf_real)((is_sum ? (double)x[i] : 0) + wide[i - at * r]);
         return;
     }
     for (int64_t k = 0; k < r; k++)
-        for (int64_t i = 0; i < n; i++) x[k * n_all + at + i] = (rf_real)wide[k * n + i];
+        for (int64_t i = 0; i < n; i++) {
+            rf_real *item = x + k * n_all + at + i;
+            *item = (rf_real)((is_sum ? (double)*item : 0) + wide[k * n + i]);
+        }
 }
 
 static int64_t rank_of(const rf_param *row, rf_side side)
@@ -124,26 +129,39 @@ double factor_squares(const rf_real *x, const rf_param *row, const rf_grid *grid
     return work[0];
 }
 
-void factor_multiply(rf_real *x, const rf_param *row, const rf_grid *grid, rf_side side,
-                     const double *m, double *work)
+/* y <- m x or x m, or that added to y; y may be x. */
+static void multiply(rf_real *y, const rf_real *x, const rf_param *row, const rf_grid *grid,
+                     rf_side side, const double *m, int is_sum, double *work)
 {
     int begin, end;
     own_slices(row, grid, &begin, &end);
     const int64_t r = rank_of(row, side);
     double *out = work + BLOCK * r;
     for (int s = begin; s < end; s++) {
-        rf_real *slice = x + rf_slice_offset(&row->shape, grid->slice_begin, s);
+        const int64_t first = rf_slice_offset(&row->shape, grid->slice_begin, s);
         const int64_t n_all = entries_of(row, side, s);
         for (int64_t at = 0; at < n_all; at += BLOCK) {
             const int64_t n = smaller(n_all - at, BLOCK);
-            widen(work, slice, side, r, n_all, at, n);
+            widen(work, x + first, side, r, n_all, at, n);
             if (side == RF_FACTOR_A)
                 rf_dense_gemm(RF_N, RF_N, r, n, r, 1, m, r, work, n, 0, out, n);
             else
                 rf_dense_gemm(RF_N, RF_N, n, r, r, 1, work, r, m, r, 0, out, r);
-            narrow(slice, out, side, r, n_all, at, n);
+            narrow(y + first, out, side, r, n_all, at, n, is_sum);
         }
     }
+}
+
+void factor_multiply(rf_real *x, const rf_param *row, const rf_grid *grid, rf_side side,
+                     const double *m, double *work)
+{
+    multiply(x, x, row, grid, side, m, 0, work);
+}
+
+void factor_add_product(rf_real *y, const rf_real *x, const rf_param *row, const rf_grid *grid,
+                        rf_side side, const double *m, double *work)
+{
+    multiply(y, x, row, grid, side, m, 1, work);
 }
 
 void factor_scale(rf_real *x, const rf_param *row, double factor)

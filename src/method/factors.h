@@ -25,6 +25,9 @@ double factor_squares(const rf_real *x, const rf_param *row, const rf_grid *grid
 /* x <- m x (A) or x m (B), m [r, r]. */
 void factor_multiply(rf_real *x, const rf_param *row, const rf_grid *grid, rf_side side,
                      const double *m, double *work);
+/* y <- y + m x (A) or y + x m (B). */
+void factor_add_product(rf_real *y, const rf_real *x, const rf_param *row, const rf_grid *grid,
+                        rf_side side, const double *m, double *work);
 /* x <- factor x. */
 void factor_scale(rf_real *x, const rf_param *row, double factor);
 

@@ -4,6 +4,7 @@
 
 #include "refract/method/method.h"
 
+extern const rf_method_hooks adalora_hooks;
 extern const rf_method_hooks beamlora_hooks;
 extern const rf_method_hooks light_hooks;
 extern const rf_method_hooks lorarite_hooks;

@@ -25,7 +25,8 @@ static void describe(rf_module *module, const rf_decoder *m, const rf_block *blo
                           .scaling = rf_adapter_scaling(&block->adapter[kind]),
                           .a = row_of(m, block, kind, "A"),
                           .b = row_of(m, block, kind, "B"),
-                          .gate = row_of(m, block, kind, "gate")};
+                          .gate = row_of(m, block, kind, "gate"),
+                          .e = row_of(m, block, kind, "E")};
     memcpy(module->name, linear->name, strlen(linear->name) - strlen(".weight"));
 }
 

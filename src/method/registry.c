@@ -9,6 +9,9 @@
 
 /* name, paper, summary, sections, partners, hooks, trains; in alphabetical order */
 static const rf_method_entry methods[] = {
+    {"adalora", "Zhang et al. 2023, arXiv:2303.10512",
+     "lora with a diagonal between A and B, whose budget of ranks moves to where they matter",
+     "lora adalora", "lora", &adalora_hooks, NULL},
     {"beamlora", "Gu et al. 2025, ACL 2025 long 582",
      "lora with gates between A and B; weak ranks give way to versions of strong ones", "lora beam",
      "lora reflora rslora", &beamlora_hooks, NULL},

@@ -4,7 +4,7 @@ import unittest
 
 import files
 from layouts import FOUR, GRID, LayoutTest
-from support import needs_h5py
+from support import needs_h5py, newest_checkpoint
 
 
 @needs_h5py
@@ -53,6 +53,15 @@ class MethodBits(LayoutTest):
         trained = json.loads((self.folder / "run-1-1-1" / "eval.json").read_text())
         self.succeed("eval", "run-1-1-1/config.yaml")
         self.assertEqual(json.loads((self.folder / "run-1-1-1" / "eval.json").read_text())["loss"], trained["loss"])
+
+    def test_adalora__is_the_same(self):
+        def make(output):
+            return self.write_input(f"{output}.yaml", output=output, method="adalora", model={"path": "base/model"},
+                                    lora={"alpha": 8, "dropout": 0.1}, adalora={"init_r": 5, "target_r": 3, "tfinal": 1},
+                                    **self.keys())
+        self.run_and_resume(make, "adapter/adapter_model.safetensors", FOUR)
+        checkpoint = files.read_sets(newest_checkpoint(self.folder / "run-1-1-1"))
+        self.assertEqual(checkpoint["method/adalora/kept"].sum(), 3 * 7)
 
     def test_lorarite__is_the_same(self):
         self.check("lorarite")

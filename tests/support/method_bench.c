@@ -100,7 +100,8 @@ static void add_module(bench *b, const bench_options *o, int i)
                      .d_in = from->d_in,
                      .d_out = from->d_out,
                      .scaling = from->scaling,
-                     .gate = -1};
+                     .gate = -1,
+                     .e = -1};
     snprintf(m->name, sizeof m->name, "m%d", i);
     rf_shape a = rf_shape_replicated(m->r, m->d_in), c = rf_shape_replicated(m->d_out, m->r);
     if (o->cut && i % 2 == 0) c = cut_shape(c, RF_ROWS, b->grid.slices);
@@ -111,6 +112,8 @@ static void add_module(bench *b, const bench_options *o, int i)
     row_of(b, name, c, &m->b);
     snprintf(name, sizeof name, "m%d.lora_gate", i);
     if (o->gates) row_of(b, name, rf_shape_replicated(m->r, 1), &m->gate);
+    snprintf(name, sizeof name, "m%d.lora_E", i);
+    if (o->diagonals) row_of(b, name, rf_shape_replicated(m->r, 1), &m->e);
     if (m->r > b->modules.most_r) b->modules.most_r = m->r;
 }
 
@@ -164,7 +167,11 @@ void bench_close(bench *b)
 static rf_real *place(const bench *b, bench_array array, int m, char tensor, const rf_param **row)
 {
     const rf_module *module = &b->module[m];
-    *row = &b->params.row[tensor == 'A' ? module->a : tensor == 'B' ? module->b : module->gate];
+    const int64_t at = tensor == 'A'   ? module->a
+                       : tensor == 'B' ? module->b
+                       : tensor == 'E' ? module->e
+                                       : module->gate;
+    *row = &b->params.row[at];
     rf_real *const base[] = {b->params.value, b->params.moment1, b->params.moment2, b->gradient};
     return base[array] + (*row)->offset;
 }

@@ -56,8 +56,9 @@ typedef struct bench_options {
     int64_t steps;
     const bench_module *modules;
     int count;
-    int gates; /**< 1: modules have gates */
-    int cut;   /**< 1: even modules are column-parallel, odd ones row-parallel */
+    int gates;     /**< 1: modules have gates */
+    int diagonals; /**< 1: modules have AdaLoRA's E */
+    int cut;       /**< 1: even modules are column-parallel, odd ones row-parallel */
 } bench_options;
 
 /** Makes everything; the status is that of rf_methods_create. bench_close is due in any case. */
@@ -66,7 +67,7 @@ void bench_close(bench *b);
 
 typedef enum bench_array { BENCH_VALUE, BENCH_M, BENCH_V, BENCH_GRADIENT } bench_array;
 
-/** Global array <-> this rank's slices of a row: 'A', 'B' or 'g' of module m. */
+/** Global array <-> this rank's slices of a row: 'A', 'B', 'g' or 'E' of module m. */
 void bench_set(bench *b, bench_array array, int m, char tensor, const double *global);
 /** malloc'ed; complete where every slice lies on this rank. */
 double *bench_get(const bench *b, bench_array array, int m, char tensor);

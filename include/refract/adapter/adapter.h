@@ -55,6 +55,7 @@ typedef struct rf_adapter_options {
     int use_rslora;
     rf_adapter_init init;
     double temperature; /**< of gates */
+    double rank_shift;  /**< s = alpha / (r + rank_shift): AdaLoRA's released code has one */
     double lr_ratio;    /**< learning rate of B and magnitudes over that of A; 0 = 1 */
     int is_ungated;     /**< 1: gradients of B are left without the gate, s G A^T, for a method that
                              refactors them and then puts it on */
@@ -107,6 +108,7 @@ struct rf_adapter_kind {
     const char *paper;
     int is_dora;       /**< PEFT folders of it say use_dora */
     int scales_output; /**< its lowrank has an out_scale */
+    int has_own_start; /**< 1: its factors start in one way only, RF_ADAPTER_DEFAULT */
     /** Tensors for a weight [d_out, d_in] of the given shape and cut; returns their number. */
     int (*tensors)(const rf_shape *weight, const rf_adapter_options *options,
                    rf_adapter_tensor tensors[RF_ADAPTER_TENSORS]);
@@ -140,6 +142,8 @@ const rf_adapter_kind *rf_adapter_for_peft(int use_dora);
 
 /** LoRA (Hu et al. 2021, arXiv:2106.09685). */
 extern const rf_adapter_kind rf_adapter_lora;
+/** AdaLoRA (Zhang et al. 2023, arXiv:2303.10512). */
+extern const rf_adapter_kind rf_adapter_adalora;
 /** BeamLoRA (Gu et al. 2025, ACL 2025 long 582). */
 extern const rf_adapter_kind rf_adapter_beamlora;
 

@@ -28,6 +28,7 @@ typedef struct rf_module {
     double scaling;
     int64_t a, b; /**< rows of A [r, d_in] and B [d_out, r] */
     int64_t gate; /**< row of the gate's logits [r]; -1 = none */
+    int64_t e;    /**< row of AdaLoRA's diagonal E [r]; -1 = none */
 } rf_module;
 
 /** All of them in model order, which also breaks ties. */
@@ -89,7 +90,7 @@ typedef struct rf_method_hooks {
     void (*layout)(void *self, rf_arena *run, rf_arena *scratch);
     /** Once, when a run begins, with the initial values in place. Collective over world. */
     void (*start)(void *self);
-    /** Makes the summed gradient [trained_items] what its norm is taken of. Local. */
+    /** Makes the summed gradient [trained_items] what its norm is taken of. Collective. */
     void (*after_gradient)(void *self, rf_real *gradient);
     /** Refactors the gradient [trained_items], not yet scaled by step->scale. Collective. */
     void (*before_update)(void *self, const rf_method_step *step, rf_real *gradient);
@@ -134,7 +135,7 @@ void rf_methods_layout(rf_methods *methods, rf_arena *run, rf_arena *scratch);
 
 /** Before the first step of a run, not after a resume. Collective over world. */
 void rf_methods_start(rf_methods *methods);
-/** Once the gradient is summed over all ranks, before its norm. Local. */
+/** Once the gradient is summed over all ranks, before its norm. Collective over world. */
 void rf_methods_gradient(rf_methods *methods, rf_real *gradient);
 /**
  * Refactoring, update of every trained tensor, rescaling and snapshot of one step; the gradient's

@@ -113,7 +113,7 @@ static rf_status evaluate(const source *from, rf_session *s, const rf_samples *s
     RF_TRY_ALL(s->world, rf_evaluator_allocate(evaluator, &s->grid));
     RF_TRY(load(from, s));
     RF_TRY(rf_evaluate(evaluator, s->decoder, watch, &evaluation));
-    if (logits) RF_TRY(eval_write_logits(s, evaluator, logits));
+    if (logits) RF_TRY(eval_write_logits(s, evaluator, logits, watch));
     rf_report_evaluation(s->log, &evaluation);
     return output ? rf_report_write(s->world, output, &evaluation, "loss") : RF_OK;
 }

@@ -2,6 +2,7 @@
 
 #include "eval_parts.h"
 #include "refract/comm/agree.h"
+#include "refract/comm/stop.h"
 #include "refract/store/h5.h"
 
 /* What is being written: on root the file, everywhere the rows of one piece. */
@@ -64,13 +65,17 @@ static rf_status write_micro(writing *w, const rf_session *s, rf_evaluator *eval
     return RF_OK;
 }
 
-rf_status eval_write_logits(const rf_session *s, rf_evaluator *evaluator, const char *path)
+rf_status eval_write_logits(const rf_session *s, rf_evaluator *evaluator, const char *path,
+                            const rf_stop_watch *watch)
 {
     writing w = {0};
     const rf_step_batches *all = rf_batches_step(evaluator->batches, 0);
     rf_status status = rf_agree(s->world, open_all(&w, s, path, all->tokens));
     for (int64_t i = 0; i < all->micro_count && status == RF_OK; i++)
-        status = write_micro(&w, s, evaluator, &all->micro[i]);
+        status =
+            rf_stop_agreed(s->world, watch) != RF_STOP_NONE
+                ? rf_fail(RF_STOPPED, "stopped while writing logits. Run the same command again")
+                : write_micro(&w, s, evaluator, &all->micro[i]);
     free(w.logits);
     const rf_status closed = rf_agree(s->world, rf_h5_close(&w.file));
     return status == RF_OK ? closed : status;

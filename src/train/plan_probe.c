@@ -14,9 +14,10 @@
 
 enum { REPEATS = 3, LONGEST_FILE = 1 << 16, SAVED_BYTES = 8 << 20 };
 
-static double least(double a, double b)
+static double middle(double a, double b, double c)
 {
-    return a < b ? a : b;
+    const double low = a < b ? a : b, high = a < b ? b : a;
+    return c < low ? low : c > high ? high : c;
 }
 
 /* Seconds of the slowest rank. */
@@ -55,41 +56,36 @@ static void time_model(rf_probe *probe, training *t)
 {
     rf_trainer *trainer = &t->trainer;
     const rf_micro *micro = largest(rf_batches_step(t->batches, 0));
-    double both = 0, forward = 0;
+    double both[REPEATS], forward[REPEATS];
     rf_decoder_prepare(trainer->decoder);
     rf_tree_start(&trainer->tree, 1, 0);
     rf_real *gradient = rf_tree_leaf(&trainer->tree);
     time_micro(t, micro, gradient);
     for (int i = 0; i < REPEATS; i++) {
-        const double seconds = time_micro(t, micro, gradient);
-        both = i ? least(both, seconds) : seconds;
-        const double ahead = time_micro(t, micro, NULL);
-        forward = i ? least(forward, ahead) : ahead;
+        both[i] = time_micro(t, micro, gradient);
+        forward[i] = time_micro(t, micro, NULL);
     }
     const double share = (double)t->session.grid.tp_size / (double)micro->tokens;
     probe->tokens = micro->tokens;
-    probe->token = both * share;
-    probe->forward = forward * share;
+    probe->token = middle(both[0], both[1], both[2]) * share;
+    probe->forward = middle(forward[0], forward[1], forward[2]) * share;
     rf_step_report report = {.step = 1, .grad_norm = 1};
     rf_trainer_update(trainer, &report, gradient);
     probe->update =
         slowest(t->env->world, report.phase[RF_STEP_UPDATE]) * (double)t->session.grid.tp_size;
 }
 
-/* Seconds of a sum of n numbers over all ranks: the least of some. */
+/* Seconds of a sum of n numbers over all ranks: the mean of some, waits for one another included.
+ */
 static double time_sum(rf_collector *c, MPI_Comm world, rf_real *numbers, rf_real *scratch,
                        int64_t n)
 {
-    enum { TRIES = 12 };
-    double best = 0;
-    for (int i = 0; i < TRIES; i++) {
-        MPI_Barrier(world);
-        const double start = rf_clock_seconds();
-        rf_collect_sum(c, numbers, &numbers, n, c->size, NULL, scratch);
-        const double seconds = slowest(world, rf_clock_seconds() - start);
-        best = i ? least(best, seconds) : seconds;
-    }
-    return best;
+    enum { TRIES = 16 };
+    rf_collect_sum(c, numbers, &numbers, n, c->size, NULL, scratch);
+    MPI_Barrier(world);
+    const double start = rf_clock_seconds();
+    for (int i = 0; i < TRIES; i++) rf_collect_sum(c, numbers, &numbers, n, c->size, NULL, scratch);
+    return slowest(world, (rf_clock_seconds() - start) / TRIES);
 }
 
 /* alpha from a sum of few numbers, beta from one of many. */

@@ -15,9 +15,10 @@ enum { MAX_STEPS = 100 };
 static const char usage[] =
     "usage: bench [--tensor N] [--slices N] [--threads N] [--micro N] [--tokens N] [--steps N]\n"
     "             [--layers N] [--r N] [--dropout P] [--storage f32|bf16] [--adapter KIND]\n"
-    "             [--precision f32|bf16]\n"
+    "             [--precision f32|bf16] [--light]\n"
     "Steps of a SmolLM2-135M-shaped model with LoRA (or dora, ...), as a share of this machine's "
     "sgemm (or bf16 product) rate;\n"
+    "--light: beside it the same model as method light leaves it at its default shares.\n"
     "alone or under mpirun. Default: 4 micro-batches of 512 tokens, 5 steps, 4 slices, r 16.\n";
 
 static int parse_option(bench_options *o, int option, const char *value)
@@ -56,6 +57,9 @@ static int parse_option(bench_options *o, int option, const char *value)
     case 'p':
         o->is_bf16 = strcmp(value, "bf16") == 0;
         return o->is_bf16 || strcmp(value, "f32") == 0;
+    case 'b':
+        o->beside = 1;
+        return 1;
     case 'a':
         o->adapter = rf_adapter_find(value);
         return o->adapter != NULL;
@@ -71,7 +75,7 @@ static int parse(bench_options *o, int argc, char **argv)
         {"micro", 1, NULL, 'm'},   {"tokens", 1, NULL, 'k'},  {"steps", 1, NULL, 'c'},
         {"layers", 1, NULL, 'l'},  {"r", 1, NULL, 'r'},       {"dropout", 1, NULL, 'd'},
         {"storage", 1, NULL, 'w'}, {"adapter", 1, NULL, 'a'}, {"precision", 1, NULL, 'p'},
-        {NULL, 0, NULL, 0}};
+        {"light", 0, NULL, 'b'},   {NULL, 0, NULL, 0}};
     int option = 0;
     while ((option = getopt_long(argc, argv, "", options, NULL)) != -1)
         if (!parse_option(o, option, optarg)) return 0;
@@ -178,6 +182,30 @@ static void report(const bench_options *o, const sample *samples, const bench_mo
            median(rate, o->steps), memory * 1e-9, bench_model_loss(model));
 }
 
+/* Steps of the model and of the pruned one in turn: the medians of their ratios. */
+static rf_status compare_pruned(const bench_options *o, bench_model *model, int rank)
+{
+    bench_options pruned = *o;
+    bench_model *other = NULL;
+    double wall[MAX_STEPS], cpu[MAX_STEPS];
+    pruned.is_pruned = 1;
+    RF_TRY(bench_model_create(&other, &pruned));
+    bench_model_step(other);
+    for (int k = 0; k < o->steps; k++) {
+        const sample whole = measure(model, o), less = measure(other, o);
+        wall[k] = whole.step.seconds / less.step.seconds;
+        cpu[k] = whole.step.cpu / less.step.cpu;
+    }
+    if (rank == 0)
+        printf("light: %.3f times the tokens/s (%.3f by cpu time), memory planned per rank %.1f "
+               "of %.1f MiB, mandatory operations %.3f of them\n",
+               median(wall, o->steps), median(cpu, o->steps), bench_model_bytes(other) / 1048576,
+               bench_model_bytes(model) / 1048576,
+               bench_model_flops(other) / bench_model_flops(model));
+    bench_model_destroy(&other);
+    return RF_OK;
+}
+
 static rf_status run(const bench_options *o, int rank, int ranks)
 {
     static sample samples[MAX_STEPS];
@@ -196,8 +224,9 @@ static rf_status run(const bench_options *o, int rank, int ranks)
     double memory = peak_memory();
     MPI_Allreduce(MPI_IN_PLACE, &memory, 1, MPI_DOUBLE, MPI_MAX, MPI_COMM_WORLD);
     if (rank == 0) report(o, samples, model, memory, copy);
+    const rf_status status = o->beside ? compare_pruned(o, model, rank) : RF_OK;
     bench_model_destroy(&model);
-    return RF_OK;
+    return status;
 }
 
 int main(int argc, char **argv)

@@ -12,6 +12,8 @@ typedef struct bench_options {
     rf_dtype storage;
     int is_bf16; /**< compute.precision: bf16 */
     const rf_adapter_kind *adapter;
+    int beside;    /**< 1: steps of the same model pruned are measured in turn with its own */
+    int is_pruned; /**< 1: cut down as by method light at its default shares */
 } bench_options;
 
 /** Time on the clock, and the processors' time that went by in it, over all ranks. */
@@ -52,6 +54,12 @@ double bench_model_phase_bytes(const bench_model *model, int phase);
 double bench_model_seconds(const bench_model *model, int phase);
 const char *bench_phase_name(int phase);
 enum { BENCH_PHASE_TREE = RF_PHASES, BENCH_PHASE_UPDATE, BENCH_PHASE_TP, BENCH_PHASES };
+
+/** Bytes that the model plans per rank. Local. */
+double bench_model_bytes(const bench_model *model);
+
+/** What method light leaves at its default shares, scores drawn at random. Local; RF_RESOURCES. */
+rf_status bench_prune(rf_pruning **pruning, const rf_model_config *config, int64_t rank_r);
 
 /** Loss of the last step's first micro-batch: equal on every layout. Local. */
 double bench_model_loss(const bench_model *model);

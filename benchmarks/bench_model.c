@@ -50,12 +50,15 @@ static rf_status create_decoder(bench_model *m)
     const rf_target_rules rules = {
         .all_linear = 1, .r = o->rank_r, .alpha = 2 * (double)o->rank_r, .where = "bench"};
     rf_targets *targets = NULL;
+    rf_pruning *pruning = NULL;
     RF_TRY(rf_targets_create(&targets, &rules));
+    if (o->is_pruned) RF_TRY(bench_prune(&pruning, &m->config, o->rank_r));
     const rf_decoder_options options = {
         .config = &m->config,
         .storage = o->storage,
         .adapter = o->adapter,
         .targets = targets,
+        .pruning = pruning,
         .adapter_options = {.dropout = o->dropout, .temperature = 0.05},
         .training = 1,
         .max_tokens = o->tokens,
@@ -66,6 +69,7 @@ static rf_status create_decoder(bench_model *m)
         .is_bf16 = o->is_bf16};
     const rf_status status = rf_decoder_create(&m->decoder, &m->grid, &options);
     rf_targets_destroy(&targets);
+    rf_pruning_destroy(&pruning);
     return status;
 }
 
@@ -123,6 +127,11 @@ rf_status bench_model_create(bench_model **model, const bench_options *options)
     RF_TRY(allocate(m));
     fill_weights(m);
     return RF_OK;
+}
+
+double bench_model_bytes(const bench_model *m)
+{
+    return (double)(m->run.size + m->step.size + m->scratch.size + m->own.size);
 }
 
 void bench_model_destroy(bench_model **model)

@@ -156,7 +156,7 @@ void rf_session_print_plan(const rf_session *s)
     if (s->decoder->cut_weights > 0)
         rf_log_info(
             s->log,
-            "note: %d tensors are held as bf16, since their slices would cut the blocks of %s",
+            "note: %d tensors are held as bf16, since a cut would go through the blocks of %s",
             s->decoder->cut_weights, rf_config_string(s->config, "model.storage"));
     if (s->borrows_base)
         rf_log_info(s->log, "base: %.1f MiB on each node, shared by all runs",

@@ -136,9 +136,13 @@ rf_status training_read(training *t)
 rf_status training_plan(training *t)
 {
     t->bounds = bounds_of(t);
-    t->session.is_estimating = t->estimation > 0;
+    t->session.is_estimating = 0;
     RF_TRY(rf_session_plan(&t->session, &t->bounds, 1, 1));
-    return plan_trainer(t);
+    RF_TRY(plan_trainer(t));
+    if (t->estimation == 0) return RF_OK;
+    t->session.is_estimating =
+        1; /* the stage that follows has been checked, its keys are settled */
+    return training_plan_stage(t);
 }
 
 rf_status training_plan_stage(training *t)

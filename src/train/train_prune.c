@@ -167,7 +167,8 @@ static rf_status rebuild(training *t, const luggage *l)
     const size_t before = planned(s);
     s->is_estimating = 0;
     RF_TRY(training_plan_stage(t));
-    rf_log_info(t->log, "memory per rank: %.1f MiB before the prune, %.1f MiB after it",
+    rf_session_print_plan(s);
+    rf_log_info(t->log, "memory per rank before the prune: %.1f MiB, after it: %.1f MiB",
                 mib(before), mib(planned(s)));
     RF_TRY(training_take_memory(t));
     unpack(l, s->decoder);

@@ -35,8 +35,9 @@ process_of() {
 }
 
 configure() {
-    local host=$1 cpus=$2 user
+    local host=$1 cpus=$2 user memory
     user=$(id -un)
+    memory=$(awk '/^MemTotal/ { print int($2 / 1024) }' /proc/meminfo)
     cat >"$SLURM_CONF" <<CONF
 ClusterName=here
 SlurmctldHost=$host(127.0.0.1)
@@ -67,7 +68,7 @@ MinJobAge=86400
 ReturnToService=2
 JobCompType=jobcomp/filetxt
 JobCompLoc=$here/jobs.log
-NodeName=$host NodeAddr=127.0.0.1 CPUs=$cpus State=UNKNOWN
+NodeName=$host NodeAddr=127.0.0.1 CPUs=$cpus RealMemory=$memory State=UNKNOWN
 PartitionName=all Nodes=ALL Default=YES MaxTime=INFINITE State=UP PriorityTier=1 GraceTime=60
 PartitionName=urgent Nodes=ALL MaxTime=INFINITE State=UP PriorityTier=2
 CONF
@@ -103,7 +104,7 @@ up() {
         shift
     done
     for tool in munged slurmctld slurmd sbatch; do
-        command -v $tool >/dev/null || fail "$tool is missing; jobs/slurm-here.sh up --install, or jobs/install.sh slurm"
+        command -v $tool >/dev/null || fail "$tool is missing (jobs/slurm-here.sh up --install)"
     done
     if process_of slurmctld >/dev/null; then fail "already up in $here; jobs/slurm-here.sh down takes it down"; fi
     host=$(hostname -s)

@@ -144,7 +144,7 @@ static rf_status choose_time(const training *t, const rf_probe *probe, const pla
 static rf_status plan(training *t, rf_config *measured, const rf_plan_options *options)
 {
     rf_probe probe = {0};
-    plan_layout layout;
+    plan_layout layout = {0};
     plan_time time;
     double ask = 0;
     RF_TRY(training_read(t));

@@ -107,7 +107,7 @@ static rf_status refuse(const plan_layout *asked, const plan_layout *best, int f
 rf_status plan_choose(training *t, const rf_plan_options *options, plan_layout *layout)
 {
     int fits = 0;
-    plan_layout best;
+    plan_layout best = {0};
     if (options->ranks > 0) {
         RF_TRY(fit(t, options->ranks, options->memory, layout, &fits));
         if (fits) return RF_OK;

@@ -79,7 +79,7 @@ void plan_times(const training *t, const rf_probe *probe, const plan_layout *lay
     const int64_t save_every = rf_config_int(t->config, "checkpoint.every");
     *time = (plan_time){.knows_reductions = layout->ranks == 1 || probe->alpha >= 0};
     step_times(t, probe, layout, time);
-    const double forward = probe->forward / (layout->ranks / layout->tensor * layout->tensor);
+    const double forward = probe->forward / layout->ranks; /* data parallel, tensor parallel */
     time->evaluation = (double)held_out_tokens(t) * forward;
     time->save = training_checkpoint_bytes(t) * probe->save;
     time->evaluations = t->held_out ? (every > 0 ? (t->steps - 1) / every : 0) + 1 : 0;

@@ -9,6 +9,11 @@ import files
 from runs import RunTest
 
 
+# Sizes that show: some MiB in every arena.
+WIDE = ("method=reflora", "lora.r=32", "data.max_length=200", "train.micro_tokens=2048", "train.batch_size=300",
+        "checkpoint.every=0")
+
+
 class Plan(RunTest):
     def setUp(self):
         super().setUp()
@@ -24,8 +29,8 @@ class Plan(RunTest):
     def test_memory_of_n_ranks__planned_by_one__is_what_they_take(self):
         for ranks, tensor in ((1, 1), (2, 1), (2, 2), (4, 2), (4, 4)):
             key = f"parallel.tensor={tensor}"
-            planned = self.succeed("plan", self.name, key, "--ranks", ranks, "--probe", "probe.txt")
-            found = self.succeed("train", self.name, key, "--dry-run", ranks=ranks)
+            planned = self.succeed("plan", self.name, *WIDE, key, "--ranks", ranks, "--probe", "probe.txt")
+            found = self.succeed("train", self.name, *WIDE, key, "--dry-run", ranks=ranks)
             wanted = self.memory(found)
             del wanted["together"]
             self.assertEqual({name: self.memory(planned)[name] for name in wanted}, wanted, (ranks, tensor))
@@ -70,16 +75,15 @@ class Plan(RunTest):
         self.all_fail_with(4, "no layout fits", "plan", self.name, "--memory", "1M", ranks=2)
 
     def test_smallest_layout__is_found_and_named(self):
-        wide = ("lora.r=32", "data.max_length=200", "train.micro_tokens=1024", "checkpoint.every=0")
         total = lambda text: self.memory(text)["together"]
-        one = total(self.succeed("plan", self.name, *wide, "--ranks", 1))
-        four = total(self.succeed("plan", self.name, *wide, "parallel.tensor=4", "--ranks", 4))
+        one = total(self.succeed("plan", self.name, *WIDE, "--ranks", 1))
+        four = total(self.succeed("plan", self.name, *WIDE, "parallel.tensor=4", "--ranks", 4))
         self.assertLess(four + 1, one)
         fit = f"{(one + four) / 2:.1f}M"
-        found = self.succeed("plan", self.name, *wide, "--memory", fit)
+        found = self.succeed("plan", self.name, *WIDE, "--memory", fit)
         ranks = int(re.search(r"plan: (\d+) rank", found)[1])
         self.assertIn(ranks, (2, 4))
-        self.fail_with(4, f"{ranks} ranks with parallel.tensor=", "plan", self.name, *wide, "--ranks", 1, "--memory", fit)
+        self.fail_with(4, f"{ranks} ranks with parallel.tensor=", "plan", self.name, *WIDE, "--ranks", 1, "--memory", fit)
 
     def test_script__is_sound_and_holds_the_plan(self):
         name = self.write("it's here.yaml", (self.folder / self.name).read_text())

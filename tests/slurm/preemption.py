@@ -1,5 +1,5 @@
-"""Jobs on a real SLURM that are signalled, preempted, cancelled, out of time or lose a rank: right states, no hang, nothing
-lost, and the very bits of an undisturbed run in the end."""
+"""Jobs on a real SLURM that are signalled, preempted, cancelled, out of time or lose a rank: right states, no hang,
+nothing lost, and the very bits of an undisturbed run in the end."""
 import json
 import os
 import signal
@@ -114,8 +114,17 @@ class Launch(SlurmTest):
         self.assertFalse((self.folder / "run").exists())
 
 
-class Evaluations(SlurmTest):
+class Short(SlurmTest):
     steps = 10
+
+    def test_script_for_several_nodes__with_a_profile_of_the_site__does_the_same(self):
+        wanted = self.undisturbed()
+        self.write("site.sh", 'refract=("$PWD/build/refract")\nexport SITE_WAS_READ=yes\n')
+        job = self.slurm("env", "RF_SITE=site.sh", "sbatch", "--parsable", "--nodes=1", "--ntasks-per-node=4",
+                         "--cpus-per-task=1", "jobs/several-nodes.sh", self.input("run"), "parallel.tensor=2")
+        self.assertEqual(self.ended(job)["ExitCode"], "0:0", self.said(job))
+        self.assertIn("layout: 4 ranks x 1 thread, dp 2 x tp 2", self.said(job))
+        self.assertEqual(self.outcome("run"), wanted)
 
     def test_many_runs__are_evaluated_once__and_a_failure_does_not_hide_the_rest(self):
         for name in ("one", "two"):

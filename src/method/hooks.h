@@ -7,6 +7,7 @@
 extern const rf_method_hooks adalora_hooks;
 extern const rf_method_hooks beamlora_hooks;
 extern const rf_method_hooks light_hooks;
+extern const rf_method_hooks lorapro_hooks;
 extern const rf_method_hooks lorarite_hooks;
 extern const rf_method_hooks preclora_hooks;
 extern const rf_method_hooks reflora_hooks;

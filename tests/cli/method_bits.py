@@ -63,6 +63,9 @@ class MethodBits(LayoutTest):
         checkpoint = files.read_sets(newest_checkpoint(self.folder / "run-1-1-1"))
         self.assertEqual(checkpoint["method/adalora/kept"].sum(), 3 * 7)
 
+    def test_lorapro__is_the_same(self):
+        self.check("lorapro")
+
     def test_lorarite__is_the_same(self):
         self.check("lorarite")
 

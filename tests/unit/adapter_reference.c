@@ -118,7 +118,7 @@ static void make_linear(layer *l, rf_split split)
     l->pass = (rf_linear_pass){.linear = &l->linear,
                                .y = take(l, &l->y_shape),
                                .xs = take(l, &xs),
-                               .dy = read_local(l, "dy", &l->y_shape),
+                               .dy = info_of(l, "dy") ? read_local(l, "dy", &l->y_shape) : NULL,
                                .z = take(l, &l->y_shape),
                                .dz = take(l, &l->y_shape)};
 }
@@ -272,7 +272,30 @@ static void dora_layer__all_cases__equals_peft(void **state)
     rf_safetensors_close(&file);
 }
 
+static void adalora_layer__equals_peft(void **state)
+{
+    (void)state;
+    const char *path = "reference/methods/baseline_peft.safetensors";
+    skip_without(path);
+    rf_safetensors *file = NULL;
+    assert_ok(rf_safetensors_open(&file, rf_shared_path(path)));
+    for (int i = 0; i < 2; i++) {
+        layer *l = setup(file, "adalora.fwd", i ? RF_COLS : RF_ROWS, &rf_adapter_adalora, "E",
+                         (rf_adapter_options){.alpha = 4, .rank_shift = 1e-5}); /* alpha 16, r 4 */
+        if (i == 0)
+            rf_column_forward(&l->context, &l->pass, 1, l->x, l->tokens);
+        else
+            memcpy(l->pass.y, rf_row_forward(&l->context, &l->pass, l->x, l->tokens),
+                   sizeof(rf_real) * (size_t)(l->tokens * l->linear.shape.rows));
+        compare(l, "y", l->pass.y, &l->y_shape, 2e-6, 1e-13, 0);
+        check_merge(l, "dW", NULL);
+        teardown(l);
+    }
+    rf_safetensors_close(&file);
+}
+
 static const struct CMUnitTest adapter_reference[] = {
+    cmocka_unit_test(adalora_layer__equals_peft),
     cmocka_unit_test(beamlora_layer__all_cases__equals_the_released_code),
     cmocka_unit_test(dora_layer__all_cases__equals_peft),
 };

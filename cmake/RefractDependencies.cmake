@@ -15,3 +15,4 @@ find_library(DNNL_LIBRARY dnnl REQUIRED)
 add_library(dnnl UNKNOWN IMPORTED)
 set_target_properties(dnnl PROPERTIES IMPORTED_LOCATION ${DNNL_LIBRARY} INTERFACE_INCLUDE_DIRECTORIES ${DNNL_INCLUDE})
 pkg_check_modules(LAPACKE REQUIRED IMPORTED_TARGET lapacke)
+find_library(SCALAPACK_LIBRARY scalapack-openmpi REQUIRED) # its .pc would link another BLAS besides

@@ -56,14 +56,23 @@ static rf_status thin_compute(thin *t, double *a)
 }
 
 /* 1 or -1: what makes the largest entry of column j positive. */
-static double sign_of(const thin *t, int64_t j)
+static double sign_of(const double *u, int64_t rows, int64_t r, int64_t j)
 {
     double most = 0;
-    for (int64_t i = 0; i < t->rows; i++) {
-        const double x = t->left[i * t->k + j];
+    for (int64_t i = 0; i < rows; i++) {
+        const double x = u[i * r + j];
         if (fabs(x) > fabs(most)) most = x;
     }
     return most < 0 ? -1 : 1;
+}
+
+void rf_svd_settle_signs(double *u, double *vt, int64_t rows, int64_t cols, int64_t r)
+{
+    for (int64_t j = 0; j < r; j++) {
+        if (sign_of(u, rows, r, j) > 0) continue;
+        for (int64_t i = 0; i < rows; i++) u[i * r + j] *= -1;
+        for (int64_t i = 0; vt && i < cols; i++) vt[j * cols + i] *= -1;
+    }
 }
 
 rf_status rf_svd_leading(double *u, double *sigma, double *vt, double *a, int64_t rows,
@@ -73,11 +82,33 @@ rf_status rf_svd_leading(double *u, double *sigma, double *vt, double *a, int64_
     rf_status status = thin_make(&t, rows, cols);
     if (status == RF_OK) status = thin_compute(&t, a);
     for (int64_t j = 0; j < r && status == RF_OK; j++) {
-        const double sign = sign_of(&t, j);
         sigma[j] = t.sigma[j];
-        for (int64_t i = 0; i < rows; i++) u[i * r + j] = sign * t.left[i * t.k + j];
-        for (int64_t i = 0; i < cols; i++) vt[j * cols + i] = sign * t.right[j * cols + i];
+        for (int64_t i = 0; i < rows; i++) u[i * r + j] = t.left[i * t.k + j];
+        memcpy(vt + j * cols, t.right + j * cols, (size_t)cols * sizeof *vt);
     }
+    if (status == RF_OK) rf_svd_settle_signs(u, vt, rows, cols, r);
     thin_free(&t);
+    return status;
+}
+
+rf_status rf_svd_values(double *sigma, double *a, int64_t rows, int64_t cols)
+{
+    const lapack_int m = (lapack_int)cols, n = (lapack_int)rows;
+    const int64_t k = rows < cols ? rows : cols;
+    double best = 0, none = 0;
+    lapack_int *whole = malloc((size_t)(8 * k) * sizeof *whole);
+    LAPACKE_dgesdd_work(LAPACK_COL_MAJOR, 'N', m, n, a, m, sigma, &none, 1, &none, 1, &best, -1,
+                        whole);
+    double *work = malloc(((size_t)best + 1) * sizeof *work);
+    rf_status status = RF_OK;
+    if (!whole || !work)
+        status = rf_fail(RF_RESOURCES, "no memory for singular values");
+    else if (LAPACKE_dgesdd_work(LAPACK_COL_MAJOR, 'N', m, n, a, m, sigma, &none, 1, &none, 1, work,
+                                 (lapack_int)best, whole) != 0)
+        status =
+            rf_fail(RF_NONFINITE, "the singular values of a %lld x %lld matrix did not converge",
+                    (long long)rows, (long long)cols);
+    free(work);
+    free(whole);
     return status;
 }

@@ -16,4 +16,11 @@
 rf_status rf_svd_leading(double *u, double *sigma, double *vt, double *a, int64_t rows,
                          int64_t cols, int64_t r);
 
+/** All singular values [min(rows, cols)] of a [rows, cols], descending; a is lost. As above. */
+rf_status rf_svd_values(double *sigma, double *a, int64_t rows, int64_t cols);
+
+/** Makes the entry of largest magnitude of each column of u [rows, r] positive; vt [r, cols] (or
+ * NULL) changes with it. Local. */
+void rf_svd_settle_signs(double *u, double *vt, int64_t rows, int64_t cols, int64_t r);
+
 #endif

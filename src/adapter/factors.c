@@ -1,7 +1,11 @@
 /* The factors A and B that low-rank kinds have in common. */
 #include <math.h>
+#include <stdlib.h>
+#include <string.h>
 
 #include "parts.h"
+#include "refract/linalg/convert.h"
+#include "refract/linalg/dense.h"
 #include "refract/linalg/vecmath.h"
 
 static rf_init start_of_a(const rf_shape *weight, const rf_adapter_options *options)
@@ -88,4 +92,38 @@ void rf_adapter_merge(const rf_adapter *adapter, int slice, rf_real *w)
             s.w.cols);
     for (int64_t i = 0; lr->out_scale && i < s.w.rows; i++)
         rf_scale(w + i * s.w.cols, lr->out_scale[s.row + i], s.w.cols);
+}
+
+/* w [rows, cols] += s B A of one slice, in double. */
+static rf_status add_wide(double *w, const adapter_slice *s, int64_t r, double scaling)
+{
+    const int64_t rows = s->w.rows, cols = s->w.cols;
+    double *a = malloc((size_t)(r * (rows + cols) + 1) * sizeof *a);
+    if (!a) return rf_fail(RF_RESOURCES, "no memory to widen an adapter");
+    double *b = a + r * cols;
+    rf_convert(a, RF_F64, s->a, RF_DTYPE_REAL, r * cols);
+    rf_convert(b, RF_F64, s->b, RF_DTYPE_REAL, rows * r);
+    rf_dense_gemm(RF_N, RF_N, rows, cols, r, scaling, b, r, a, cols, 1, w, cols);
+    free(a);
+    return RF_OK;
+}
+
+rf_status rf_adapter_wide(const rf_adapter *adapter, int slice, double *start, double *merged)
+{
+    const rf_lowrank *lr = adapter->lowrank;
+    const adapter_slice s = adapter_slice_of(adapter, slice, lr->a, lr->b);
+    const int64_t items = s.w.rows * s.w.cols;
+    if (items == 0) return RF_OK;
+    rf_convert(merged, RF_F64, s.w.data, s.w.dtype, items);
+    memcpy(start, merged, (size_t)items * sizeof *start);
+    if (rf_adapter_moves_base(adapter->options)) {
+        const adapter_slice first =
+            adapter_slice_of(adapter, slice, adapter->start[TENSOR_A], adapter->start[TENSOR_B]);
+        RF_TRY(add_wide(start, &first, lr->r, (double)lr->scaling));
+    }
+    RF_TRY(add_wide(merged, &s, lr->r, (double)lr->scaling));
+    for (int64_t i = 0; lr->out_scale && i < s.w.rows; i++)
+        for (int64_t j = 0; j < s.w.cols; j++)
+            merged[i * s.w.cols + j] *= (double)lr->out_scale[s.row + i];
+    return RF_OK;
 }

@@ -39,6 +39,7 @@ rf_status rf_cli_inspect(rf_cli *cli, int argc, char **argv);
 rf_status rf_cli_methods(rf_cli *cli, int argc, char **argv);
 rf_status rf_cli_plan(rf_cli *cli, int argc, char **argv);
 rf_status rf_cli_prepare(rf_cli *cli, int argc, char **argv);
+rf_status rf_cli_spectrum(rf_cli *cli, int argc, char **argv);
 rf_status rf_cli_sweep(rf_cli *cli, int argc, char **argv);
 rf_status rf_cli_train(rf_cli *cli, int argc, char **argv);
 
@@ -83,5 +84,11 @@ rf_status rf_cli_parse(rf_cli *cli, const rf_cli_usage *usage, int argc, char **
  * RF_INPUT, RF_USAGE, RF_RESOURCES.
  */
 rf_status rf_cli_load_config(rf_cli *cli, const rf_cli_arguments *arguments, rf_config **config);
+
+/**
+ * As rf_cli_load_config; items[0] may be a run folder too: then its config.yaml is read, with
+ * `output` set to the folder. Collective over world; the same failures.
+ */
+rf_status rf_cli_load_run(rf_cli *cli, const rf_cli_arguments *arguments, rf_config **config);
 
 #endif

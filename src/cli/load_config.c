@@ -1,5 +1,8 @@
+#include <limits.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "cli_internal.h"
 #include "refract/base/file.h"
@@ -47,5 +50,30 @@ rf_status rf_cli_load_config(rf_cli *cli, const rf_cli_arguments *arguments, rf_
         warn_of_unread_keys(cli, *config);
     else
         rf_config_destroy(config);
+    return status;
+}
+
+static int is_folder(const char *path)
+{
+    struct stat info;
+    return stat(path, &info) == 0 && S_ISDIR(info.st_mode);
+}
+
+rf_status rf_cli_load_run(rf_cli *cli, const rf_cli_arguments *arguments, rf_config **config)
+{
+    int folder = is_folder(arguments->items[0]); /* one rank looks, so that all go the same way */
+    MPI_Bcast(&folder, 1, MPI_INT, 0, cli->world);
+    if (!folder) return rf_cli_load_config(cli, arguments, config);
+    char input[PATH_MAX], output[PATH_MAX];
+    snprintf(input, sizeof input, "%.4000s/config.yaml", arguments->items[0]);
+    snprintf(output, sizeof output, "output=%.4000s", arguments->items[0]);
+    rf_cli_arguments changed = {.count = arguments->count + 1};
+    changed.items = calloc((size_t)changed.count, sizeof *changed.items);
+    RF_TRY_ALL(cli->world, changed.items ? RF_OK : rf_fail(RF_RESOURCES, "no memory"));
+    changed.items[0] = input;
+    changed.items[1] = output;
+    for (int i = 1; i < arguments->count; i++) changed.items[i + 1] = arguments->items[i];
+    const rf_status status = rf_cli_load_config(cli, &changed, config);
+    free(changed.items);
     return status;
 }

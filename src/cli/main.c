@@ -15,6 +15,8 @@ static const rf_command commands[] = {
     {"methods", "every method, its paper, its keys, what it combines with", rf_cli_methods},
     {"plan", "what a run will take, and a batch script, before it is queued", rf_cli_plan},
     {"prepare", "text or JSONL into a token store, by all ranks together", rf_cli_prepare},
+    {"spectrum", "singular values of W0, dW and W0 + dW of every module, into HDF5",
+     rf_cli_spectrum},
     {"sweep", "plan, run and collect many runs that differ in a few keys", rf_cli_sweep},
     {"train", "fine-tune a model, or go on with a run", rf_cli_train},
 };

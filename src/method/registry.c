@@ -108,6 +108,21 @@ static rf_status unknown(const rf_config *config, const char *name)
                    search.best);
 }
 
+/* Why the two cannot be joined. */
+static const char *why_not(const rf_method_entry *a, const rf_method_entry *b)
+{
+    if (a->trains || b->trains)
+        return "One of them trains weights of the model itself, without adapters for the other to "
+               "act on";
+    if (rf_adapter_find(a->name) && rf_adapter_find(b->name))
+        return "A module carries one adapter, and each of the two is one: choose";
+    if (a->hooks && b->hooks)
+        return "Each changes gradients, factors or their update within a step, and no paper says "
+               "what both together are";
+    return "The one is defined for other factors, or for other learning rates, than the other "
+           "leaves";
+}
+
 static rf_status check_pairs(const rf_config *config, const rf_method_entry *const *chosen,
                              int count)
 {
@@ -117,18 +132,11 @@ static rf_status check_pairs(const rf_config *config, const rf_method_entry *con
         if (chosen[i] == last)
             return rf_fail(RF_USAGE, "method '%s' is named twice (%s). Keep one", last->name,
                            where);
-        if (rf_adapter_find(chosen[i]->name) && rf_adapter_find(last->name) &&
-            !rf_method_joins(chosen[i], last))
-            return rf_fail(RF_USAGE,
-                           "methods '%s' and '%s' cannot be joined (%s). A module carries one "
-                           "adapter, and each of the two is one: choose",
-                           chosen[i]->name, last->name, where);
         if (!rf_method_joins(chosen[i], last))
-            return rf_fail(
-                RF_USAGE,
-                "methods '%s' and '%s' cannot be joined (%s). See refract methods for what "
-                "combines",
-                chosen[i]->name, last->name, where);
+            return rf_fail(RF_USAGE,
+                           "methods '%s' and '%s' cannot be joined (%s). %s. See refract methods "
+                           "for what combines",
+                           chosen[i]->name, last->name, where, why_not(chosen[i], last));
     }
     return RF_OK;
 }

@@ -55,6 +55,11 @@ static rf_status check_supported(const rf_session *s)
                        "lora.init: %s is set (%s) beside lora.start, whose factors are the start. "
                        "Remove one of the two",
                        init, rf_config_where(c, "lora.init"));
+    if (rf_config_int(c, "telemetry.spectrum_every") != 0)
+        return rf_fail(RF_USAGE,
+                       "telemetry.spectrum_every: spectra within a run are not built in (%s). Set "
+                       "it to 0 and call refract spectrum on the run",
+                       rf_config_where(c, "telemetry.spectrum_every"));
     if (strcmp(rf_config_string(c, "model.init"), "random") == 0 &&
         !rf_config_has_method(s->trained, "full"))
         return rf_fail(RF_USAGE,

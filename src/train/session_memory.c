@@ -223,12 +223,23 @@ static rf_status read_start(rf_session *s)
     return status;
 }
 
-/* Most elements of a matrix that one rank factorises. */
-static int64_t most_elements(rf_session *s)
+int64_t rf_session_distribute_above(rf_session *s)
 {
     if (rf_config_is_auto(s->config, "linalg.distribute_above"))
         rf_config_resolve_int(s->config, "linalg.distribute_above", (int64_t)1 << 27);
     return rf_config_int(s->config, "linalg.distribute_above");
+}
+
+static rf_status take_principal(rf_session *s)
+{
+    rf_adapters *adapters = &s->decoder->adapters;
+    const int64_t most = rf_session_distribute_above(s), above = rf_adapters_above(adapters, most);
+    if (above > 0 && s->grid.rank == 0)
+        rf_log_warning(s->log,
+                       "%lld weights have more than linalg.distribute_above = %lld elements: "
+                       "ScaLAPACK factorises them, and training depends on the number of ranks",
+                       (long long)above, (long long)most);
+    return rf_adapters_take_principal(adapters, most);
 }
 
 /* Start values of adapters, and what they take from the base. */
@@ -240,7 +251,7 @@ static rf_status start_adapters(rf_session *s)
     if (s->start && !s->pruning) /* else they were a stage ago */
         RF_TRY(read_start(s));
     else if (strcmp(rf_config_string(s->trained, "lora.init"), "pissa") == 0)
-        RF_TRY(rf_adapters_take_principal(adapters, most_elements(s)));
+        RF_TRY(take_principal(s));
     RF_TRY(rf_adapters_move_base(adapters));
     rf_decoder_start_adapters(s->decoder, !(s->start && s->start->use_dora));
     return RF_OK;

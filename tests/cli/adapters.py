@@ -60,6 +60,16 @@ class Export(ProgramTest):
         self.assertEqual((config["r"], config["lora_alpha"], config["use_dora"]), (6, 10, False))
         self.assertEqual(set(config["rank_pattern"].values()), {10})
 
+    def test_pissa__of_weights_beyond_the_limit__comes_from_all_ranks_together(self):
+        path = self.input("spread", "pissa")
+        self.succeed("train", path, "output=alone")
+        done = self.refract("train", path, "linalg.distribute_above=1000", ranks=2)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertEqual(done.stderr.count("training depends on the number of ranks"), 1, done.stderr)
+        losses = [files.read_sets(self.folder / run / "run.h5")["steps/loss"] for run in ("alone", "spread")]
+        self.assertLess(abs(losses[0] - losses[1]).max(), 1e-3)
+        self.assertLess(losses[1][-1], losses[1][0])
+
     def test_random_factors__are_a_difference_of_twice_the_rank(self):
         config = self.check_all("random", "rslora+loraplus", init="random")
         self.assertEqual((config["r"], config["use_rslora"]), (6, True))

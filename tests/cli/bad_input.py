@@ -78,13 +78,36 @@ class Keys(BadInput):
         self.refuse(2, "train.micro_tokens", "max_length", train__micro_tokens=16)
         self.refuse(2, "pissa", method="pissa", lora__init="gaussian", ranks=[2])
         self.refuse(2, "lora.init: random", "lora.start", lora__init="random", lora__start="x", ranks=[2])
-        self.refuse(2, "linalg.distribute_above = 100", method="pissa", linalg__distribute_above=100, ranks=[2])
         self.refuse(2, "'dora' and 'full' cannot be joined", method="dora+full", ranks=[2])
         self.refuse(2, "use_rslora", method="rslora", lora__use_rslora=False, ranks=[2])
         self.refuse(2, "steps", train__steps=0, train__epochs=0, ranks=[2])
 
+    def test_methods__that_cannot_be_joined_or_lack_what_they_need(self):
+        for method, text in (("beamlora+dora", "one adapter"), ("beamlora+reflora-s", "within a step"),
+                             ("light+pissa", "other factors"), ("full+reflora", "the model itself"),
+                             ("dora+reflora", "other factors"), ("lora+lora", "named twice"),
+                             ("reflorra", "Did you mean 'reflora'?")):
+            self.refuse(2, text, method=method, ranks=[2])
+        for interval in (3, 2, 5):
+            self.refuse(2, "'beam.interval' must be even and at least 4", "a.yaml", method="beamlora",
+                        beam__interval=interval, ranks=[2])
+        for key, value in (("beam.keep", 0), ("beam.keep", 1.2), ("beam.end", 0), ("beam.end", -1),
+                           ("beam.temperature", 0), ("beam.scope", "layer"), ("beam.gates", "means")):
+            self.refuse(2, f"'{key}'", method="beamlora", ranks=[2], **{key.replace(".", "__"): value})
+        for key, value in (("reflora.interval", 0), ("reflora.max_condition", 0.5), ("reflora.solver", "qr"),
+                           ("reflora.warmup", -1), ("reflora.warmup", 0)):
+            self.refuse(2, f"'{key}'", method="reflora", ranks=[2], **{key.replace(".", "__"): value})
+        for key, value in (("light.heads", 1), ("light.modules", -0.1), ("light.ranks", 1.5), ("light.steps", 1)):
+            self.refuse(2, f"'{key}'", method="light", ranks=[2], **{key.replace(".", "__"): value})
+        self.refuse(2, "lora.init: random", method="light", lora__init="random", ranks=[2])
+        self.refuse(2, "'preclora.damping'", method="preclora", preclora__damping=-1, ranks=[2])
+        self.refuse(2, "'loraplus.ratio'", method="loraplus", loraplus__ratio=0, ranks=[2])
+        for method in ("beamlora", "reflora", "dora", "pissa", "light"):
+            self.refuse(2, "lora.r", "33", method=method, lora__r=33, ranks=[2])
+
     def test_values_that_are_not_built_in__are_refused(self):
         self.refuse(2, "model.init: random", model__init="random", ranks=[2])
+        self.refuse(2, "telemetry.spectrum_every", "refract spectrum", telemetry__spectrum_every=5, ranks=[2])
         self.refuse(2, "eval.task: gsm8k", command="eval", eval__task="gsm8k", ranks=[2])
 
     def test_targets__that_match_nothing_or_are_too_large(self):

@@ -208,69 +208,6 @@ static void zero_factor__leaves_the_gradient_as_it_is(void **state)
     for (int i = 0; i < 4; i++) assert_true(s[i] == (i % 3 == 0) && inverse[i] == (i % 3 == 0));
 }
 
-/* A step of gradient descent on the product: first order, and the same from every factorisation. */
-static void toy_factorisation(const reference *data, int eta, int64_t first_below)
-{
-    const bench_module module = {4, 40, 30, 1};
-    const bench_options options = {.yaml = "{method: reflora, lora: {init: random}}",
-                                   .comm = MPI_COMM_SELF,
-                                   .steps = 0,
-                                   .modules = &module,
-                                   .count = 1};
-    bench b;
-    double *m = reference_load(data, NULL, "M");
-    double *loss = reference_load(data, NULL, "reflora.eta%d.loss", eta);
-    double before = INFINITY, *e = calloc(30 * 40, sizeof *e);
-    int64_t below = -1;
-    assert_non_null(e);
-    assert_ok(bench_open(&b, &options));
-    bench_load(&b, BENCH_VALUE, 0, 'A', data, "A0");
-    bench_load(&b, BENCH_VALUE, 0, 'B', data, "B0");
-    for (int64_t k = 0; k <= 100; k++) {
-        double *a = bench_get(&b, BENCH_VALUE, 0, 'A'), *c = bench_get(&b, BENCH_VALUE, 0, 'B');
-        double da[160] = {0}, db[120] = {0}, now = 0;
-        for (int i = 0; i < 30; i++)
-            for (int j = 0; j < 40; j++) {
-                double sum = -m[i * 40 + j];
-                for (int q = 0; q < 4; q++) sum += c[i * 4 + q] * a[q * 40 + j];
-                now += 0.5 * sum * sum;
-                for (int q = 0; q < 4; q++) {
-                    da[q * 40 + j] += c[i * 4 + q] * sum;
-                    db[i * 4 + q] += sum * a[q * 40 + j];
-                }
-            }
-        if (k < 20 && is_double) assert_near(now, loss[k], 1e-8, 0);
-        if (now < 1e-3 && below < 0) below = k;
-        assert_true(now < before || now < 1e-9); /* monotone down to M's distance from rank 4 */
-        before = now;
-        bench_set(&b, BENCH_GRADIENT, 0, 'A', da);
-        bench_set(&b, BENCH_GRADIENT, 0, 'B', db);
-        const rf_method_step step = {.number = k + 1, .scale = 1, .rate = 0};
-        b.methods.hooks[0]->before_update(b.methods.self[0], &step, b.gradient);
-        const double rate = eta == 0 ? 0.01 : 0.03;
-        for (int64_t i = 0; i < b.params.trained_items; i++)
-            b.params.value[i] -= (rf_real)rate * b.gradient[i];
-        free(a);
-        free(c);
-    }
-    if (is_double) assert_int_equal(below, first_below);
-    assert_true(labs((long)(below - first_below)) <= 1);
-    bench_close(&b);
-    free(m);
-    free(loss);
-    free(e);
-}
-
-static void toy_factorisation__converges_where_descent_diverges(void **state)
-{
-    (void)state;
-    skip_without("reference/methods/reflora_matrix_factorisation.safetensors");
-    reference data = reference_open("reflora_matrix_factorisation");
-    toy_factorisation(&data, 0, 43);
-    toy_factorisation(&data, 1, 22);
-    reference_close(&data);
-}
-
 /* The hook once on a stored state; `limit` for the twin of this build. */
 static void rescale_stored(const reference *data, const json_t *json)
 {
@@ -485,7 +422,6 @@ static const struct CMUnitTest reflora[] = {
     cmocka_unit_test(hooks__every_stored_case__refactor_gradients_or_fall_back),
     cmocka_unit_test(special_cases__have_their_closed_forms),
     cmocka_unit_test(zero_factor__leaves_the_gradient_as_it_is),
-    cmocka_unit_test(toy_factorisation__converges_where_descent_diverges),
     cmocka_unit_test(rescaling__of_stored_states__balances_norms_and_moments),
     cmocka_unit_test(trajectory__of_stored_runs__is_followed),
     cmocka_unit_test(gated_modules__are_refactored_with_their_gates),

@@ -1,5 +1,6 @@
 #include "rf_test.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include "refract/method/registry.h"
@@ -45,6 +46,47 @@ static void names__must_exist_and_join(void **state)
     assert_message_has("'lora' is named twice");
 }
 
+/* What methods.md defines, each with rslora and with loraplus. */
+static void compositions__that_are_defined__are_accepted(void **state)
+{
+    (void)state;
+    static const char *const defined[] = {
+        "lora",           "beamlora",      "reflora",         "reflora-s",
+        "light",          "dora",          "pissa",           "beamlora+reflora",
+        "light+beamlora", "light+reflora", "light+reflora-s", "light+beamlora+reflora",
+        "pissa+beamlora", "pissa+reflora", "dora+pissa",      "pissa+beamlora+reflora"};
+    static const char *const with[] = {"", "+rslora", "+loraplus", "+rslora+loraplus"};
+    for (size_t i = 0; i < sizeof defined / sizeof defined[0]; i++)
+        for (size_t k = 0; k < sizeof with / sizeof with[0]; k++) {
+            char text[128];
+            snprintf(text, sizeof text, "method: %s%s", defined[i], with[k]);
+            assert_ok(check(text));
+        }
+}
+
+static void compositions__that_make_no_sense__are_refused_with_the_reason(void **state)
+{
+    (void)state;
+    static const char *const wrong[][2] = {
+        {"beamlora+dora", "one adapter"},          {"light+dora", "other factors"},
+        {"reflora+reflora-s", "within a step"},    {"beamlora+reflora-s", "within a step"},
+        {"preclora+reflora", "within a step"},     {"lorarite+preclora", "within a step"},
+        {"lorarite+beamlora", "within a step"},    {"light+preclora", "within a step"},
+        {"dora+reflora", "other factors"},         {"lorarite+loraplus", "other learning rates"},
+        {"light+pissa", "other factors"},          {"full+lora", "weights of the model itself"},
+        {"bitfit+loraplus", "the model itself"},   {"beamlora+full", "weights of the model itself"},
+        {"full+bitfit", "the model itself"},       {"beamlora+reflora+dora", "one adapter"},
+        {"light+beamlora+pissa", "other factors"},
+    };
+    for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {
+        char text[128];
+        snprintf(text, sizeof text, "method: %s", wrong[i][0]);
+        assert_status(check(text), RF_USAGE);
+        assert_message_has("cannot be joined (a.yaml, line 1)");
+        assert_message_has(wrong[i][1]);
+    }
+}
+
 static int trains(const char *method, const rf_model_config *model, const char *tensor)
 {
     return rf_method_find(method)->trains(model, tensor);
@@ -84,6 +126,8 @@ static void unread_keys__are_those_set_away_from_defaults(void **state)
 static const struct CMUnitTest registry[] = {
     cmocka_unit_test(every_entry__is_complete_and_in_order),
     cmocka_unit_test(names__must_exist_and_join),
+    cmocka_unit_test(compositions__that_are_defined__are_accepted),
+    cmocka_unit_test(compositions__that_make_no_sense__are_refused_with_the_reason),
     cmocka_unit_test(bitfit__trains_biases_and_without_them_norms),
     cmocka_unit_test(unread_keys__are_those_set_away_from_defaults),
 };

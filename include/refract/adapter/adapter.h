@@ -159,6 +159,13 @@ double rf_adapter_scaling(const rf_adapter_options *options);
  */
 void rf_adapter_merge(const rf_adapter *adapter, int slice, rf_real *w);
 
+/**
+ * One slice of this rank in double precision, both [rows, cols]: start <- W as it was before the
+ * first step (with what a moved base gave up), merged <- out_scale (W + s B mid A). After a
+ * preparation. Local; RF_RESOURCES.
+ */
+rf_status rf_adapter_wide(const rf_adapter *adapter, int slice, double *start, double *merged);
+
 /** 1 when these factors start non-zero, and the base gives up s B A for them. Local. */
 int rf_adapter_moves_base(const rf_adapter_options *options);
 

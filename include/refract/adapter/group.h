@@ -29,9 +29,11 @@ int64_t rf_adapters_scratch(const rf_adapters *adapters);
 
 /**
  * Factors that start from the base weights (RF_ADAPTER_PISSA): every rank factorises its share of
- * the modules, none with more than most_elements elements. Collective over world; RF_USAGE,
- * RF_RESOURCES, RF_NONFINITE.
+ * the modules. Those with more than most_elements elements (rf_adapters_above counts them) are
+ * factorised by all ranks together, whose number the last bits then depend on. Collective over
+ * world; RF_RESOURCES, RF_NONFINITE.
  */
+int64_t rf_adapters_above(const rf_adapters *adapters, int64_t most_elements);
 rf_status rf_adapters_take_principal(rf_adapters *adapters, int64_t most_elements);
 
 /**

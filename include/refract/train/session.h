@@ -92,6 +92,10 @@ rf_status rf_session_follow(rf_session *session, const rf_checkpoint *checkpoint
 /** What a prune has left as fields of a checkpoint below /pruning. Local; RF_RESOURCES. */
 rf_status rf_session_pruning_fields(const rf_pruning *pruning, rf_fields *fields);
 
+/** linalg.distribute_above, `auto` resolved: most elements of a matrix that one rank factorises.
+ * Local. */
+int64_t rf_session_distribute_above(rf_session *session);
+
 /** Root prints the plan: memory per rank by arena. Local. */
 void rf_session_print_plan(const rf_session *session);
 

@@ -57,10 +57,15 @@ static void put(rf_real *y, rf_real value, rf_real beta)
 
 #ifndef RF_DOUBLE
 /* One row of x against blocks that are never widened; scratch [cols / 32]. */
-static void multiply_q4_1(rf_real *y, const rf_real *x, const rf_weight *weight, int64_t row,
-                          int64_t n, rf_real beta, rf_real *scratch)
+static void multiply_blocks(rf_real *y, const rf_real *x, const rf_weight *weight, int64_t row,
+                            int64_t n, rf_real beta, rf_real *scratch)
 {
     const int64_t k = weight->cols;
+    if (weight->dtype == RF_Q8_0) {
+        for (int64_t j = 0; j < n; j++)
+            put(y + j, rf_dot_q8_0(rf_weight_at(weight, row + j, 0), x, k), beta);
+        return;
+    }
     for (int64_t i = 0; i < k / 32; i++) scratch[i] = rf_sum(x + 32 * i, 32);
     for (int64_t j = 0; j < n; j++)
         put(y + j, rf_dot_q4_1(rf_weight_at(weight, row + j, 0), x, scratch, k), beta);
@@ -74,8 +79,8 @@ static void multiply_few(rf_real *y, int64_t ldy, const rf_real *x, int64_t ldx,
 {
     const int64_t k = weight->cols;
 #ifndef RF_DOUBLE
-    if (m == 1 && weight->dtype == RF_Q4_1) {
-        multiply_q4_1(y, x, weight, row, n, beta, scratch);
+    if (m == 1 && (weight->dtype == RF_Q4_1 || weight->dtype == RF_Q8_0)) {
+        multiply_blocks(y, x, weight, row, n, beta, scratch);
         return;
     }
 #endif

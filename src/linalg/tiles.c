@@ -9,16 +9,26 @@ static int64_t even_size(int64_t n, int64_t limit)
     return (size + 15) / 16 * 16;
 }
 
-rf_tiles rf_tiles_of(int64_t rows, int64_t cols)
+static rf_tiles cut(int64_t rows, int64_t cols, int64_t most_rows, int64_t most_cols)
 {
     rf_tiles tiles = {.rows = rows, .cols = cols};
     if (rows == 0 || cols == 0) return tiles;
-    tiles.tile_rows = even_size(rows, RF_TILE_ROWS);
-    tiles.tile_cols = even_size(cols, RF_TILE_COLS);
+    tiles.tile_rows = even_size(rows, most_rows);
+    tiles.tile_cols = even_size(cols, most_cols);
     tiles.row_blocks = (rows + tiles.tile_rows - 1) / tiles.tile_rows;
     tiles.col_blocks = (cols + tiles.tile_cols - 1) / tiles.tile_cols;
     tiles.count = tiles.row_blocks * tiles.col_blocks;
     return tiles;
+}
+
+rf_tiles rf_tiles_of(int64_t rows, int64_t cols)
+{
+    return cut(rows, cols, RF_TILE_ROWS, RF_TILE_COLS);
+}
+
+rf_tiles rf_tall_tiles_of(int64_t rows, int64_t cols)
+{
+    return cut(rows, cols, RF_TALL_ROWS, RF_TALL_COLS);
 }
 
 rf_tile rf_tile_at(const rf_tiles *tiles, int64_t i)

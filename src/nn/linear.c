@@ -33,7 +33,7 @@ static int64_t widen_items(const rf_linear *linear, const rf_grid *grid, int is_
         const rf_weight w = {.dtype = linear->dtype,
                              .rows = rf_slice_rows(&linear->shape, s),
                              .cols = rf_slice_cols(&linear->shape, s)};
-        const int64_t items = is_bf16 ? rf_bf16_scratch(&w, RF_TILE_ROWS, RF_TILE_COLS)
+        const int64_t items = is_bf16 ? rf_bf16_scratch(&w, RF_TALL_ROWS, RF_TALL_COLS)
                                       : rf_weight_scratch(&w, RF_TILE_COLS);
         if (items > most) most = items;
     }
@@ -132,6 +132,11 @@ void share_rounded(const rf_linear_context *context, int64_t at, const rf_real *
 #pragma omp for schedule(static) nowait
     for (int64_t i = 0; i < items; i += PIECE)
         rf_bf16_take(context->rounded + at + i, x + i, items - i < PIECE ? items - i : PIECE);
+}
+
+rf_tiles linear_tiles(const rf_linear_context *context, int64_t rows, int64_t cols)
+{
+    return context->bf16 ? rf_tall_tiles_of(rows, cols) : rf_tiles_of(rows, cols);
 }
 
 void tile_nt(const rf_linear_context *context, rf_real *y, int64_t ldy, tile_rows x,

@@ -32,7 +32,7 @@ static void share_forward(const rf_linear_context *context, const rf_linear_pass
     const rf_linear *linear = pass->linear;
     const slice_view view = linear_slice(linear, context->grid, slice);
     const int64_t d_in = linear->shape.cols;
-    const rf_tiles tiles = rf_tiles_of(tokens, view.width);
+    const rf_tiles tiles = linear_tiles(context, tokens, view.width);
 #pragma omp for schedule(dynamic) nowait
     for (int64_t i = 0; i < tiles.count; i++) {
         const rf_tile tile = rf_tile_at(&tiles, i);
@@ -194,7 +194,7 @@ static void share_input_gradient(const rf_linear_context *context, const rf_line
 {
     const rf_grid *grid = context->grid;
     const int64_t d_in = group[0].linear->shape.cols;
-    const rf_tiles tiles = rf_tiles_of(tokens, d_in);
+    const rf_tiles tiles = linear_tiles(context, tokens, d_in);
     const rf_linear *most = widest(context, group, count);
 #pragma omp for schedule(dynamic) nowait
     for (int64_t i = 0; i < tiles.count; i++) {

@@ -36,6 +36,9 @@ typedef struct tile_rows {
     int64_t at; /* the same item in context->rounded */
 } tile_rows;
 
+/* How outputs and input gradients are cut. */
+rf_tiles linear_tiles(const rf_linear_context *context, int64_t rows, int64_t cols);
+
 /* With bf16: items of x rounded into context->rounded from `at` on, shared out (no barrier). */
 void share_rounded(const rf_linear_context *context, int64_t at, const rf_real *x, int64_t items);
 

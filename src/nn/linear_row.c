@@ -66,7 +66,7 @@ static void share_output(const rf_linear_context *context, const rf_linear *line
     const rf_grid *grid = context->grid;
     const int64_t d_out = linear->shape.rows;
     const rf_lowrank *lr = linear->lowrank;
-    const rf_tiles tiles = rf_tiles_of(tokens, d_out);
+    const rf_tiles tiles = linear_tiles(context, tokens, d_out);
 #pragma omp for schedule(dynamic)
     for (int64_t i = 0; i < tiles.count; i++) {
         const rf_tile tile = rf_tile_at(&tiles, i);
@@ -134,7 +134,7 @@ static void share_input_gradient(const rf_linear_context *context, const rf_line
     const rf_lowrank *lr = linear->lowrank;
     const slice_view view = linear_slice(linear, context->grid, slice);
     const int64_t d_out = linear->shape.rows;
-    const rf_tiles tiles = rf_tiles_of(tokens, view.width);
+    const rf_tiles tiles = linear_tiles(context, tokens, view.width);
     const int drops = linear_drops(context, linear);
 #pragma omp for schedule(dynamic) nowait
     for (int64_t i = 0; i < tiles.count; i++) {

@@ -37,5 +37,7 @@ void rf_quantise(void *blocks, rf_dtype dtype, const float *in, int64_t n);
  * of x over each block. Its bits depend on the values alone. Local; cannot fail.
  */
 float rf_dot_q4_1(const void *blocks, const float *x, const float *sums, int64_t n);
+/** The same in Q8_0, which needs no sums. Local; cannot fail. */
+float rf_dot_q8_0(const void *blocks, const float *x, int64_t n);
 
 #endif

@@ -13,7 +13,9 @@
 
 enum {
     RF_TILE_ROWS = 256, /**< tokens of a tile, at most */
-    RF_TILE_COLS = 384  /**< features of a tile, at most */
+    RF_TILE_COLS = 384, /**< features of a tile, at most */
+    RF_TALL_ROWS = 512, /**< the same of a tall tile, of equal size: bf16 kernels want many rows */
+    RF_TALL_COLS = 192
 };
 
 /** A matrix [rows, cols] cut into row_blocks x col_blocks tiles. */
@@ -30,6 +32,8 @@ typedef struct rf_tile {
 
 /** The one way to cut: blocks of equal size up to the limits above, multiples of 16. Local. */
 rf_tiles rf_tiles_of(int64_t rows, int64_t cols);
+/** The same into tall tiles. Local. */
+rf_tiles rf_tall_tiles_of(int64_t rows, int64_t cols);
 /** Tile i of the matrix, column blocks first. Local. */
 rf_tile rf_tile_at(const rf_tiles *tiles, int64_t i);
 

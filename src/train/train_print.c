@@ -18,6 +18,8 @@ void training_print_banner(const training *t)
 
 void training_print_steps(const training *t)
 {
+    if (t->estimation > 0)
+        rf_log_info(t->log, "light.steps: a prune follows step %lld", (long long)t->estimation);
     rf_log_info(t->log, "steps: %lld of %lld samples each, %lld in an epoch", (long long)t->steps,
                 (long long)rf_config_int(t->config, "train.batch_size"),
                 (long long)rf_batches_steps_per_epoch(t->batches));

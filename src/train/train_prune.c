@@ -35,7 +35,7 @@ static rf_status carry(luggage *l, const rf_decoder *m, const rf_param *row, con
 {
     const rf_grid *grid = m->grid;
     carried *to = &l->item[l->count];
-    rf_real *all = malloc((size_t)(row->shape.rows * row->shape.cols + 1) * sizeof *all);
+    rf_real *all = calloc((size_t)(row->shape.rows * row->shape.cols + 1), sizeof *all);
     snprintf(to->name, sizeof to->name, "%s", row->name);
     to->rows = part->rows;
     to->cols = part->cols;
@@ -113,8 +113,8 @@ static rf_status pack(luggage *l, const rf_decoder *m, const rf_pruned *pruned)
     }
     l->item = calloc((size_t)m->params.count + 1, sizeof *l->item);
     l->features = calloc((size_t)(2 * most), sizeof *l->features);
-    l->ranks = l->features + most;
     RF_TRY_ALL(m->grid->world, l->item && l->features ? RF_OK : no_memory());
+    l->ranks = l->features + most;
     for (int64_t i = 0; i < m->config.layers * RF_LINEARS; i++) {
         const rf_block *block = &m->block[i / RF_LINEARS];
         const int kind = (int)(i % RF_LINEARS);

@@ -135,6 +135,55 @@ class Light(ProgramTest):
         moved = abs(state["model/lm_head.weight"] - start).max()
         self.assertGreater(moved, 0.0026)  # more than the second stage alone can: its rates add up to 0.0025
 
+    def test_start__from_a_folder__goes_on_over_the_prune(self):
+        self.run_light("first", method="lora", light={})
+        _, _, state = self.run_light(lora={"start": "first/adapter", "r": 4, "alpha": 4 * SCALE})
+        self.assertGreater(state["pruning/ranks"].sum(), 0)
+        loss = self.loss_of("run")
+        newest_checkpoint(self.folder / "run").unlink()
+        self.assertIn("resuming after step 6 of 8", self.succeed("train", "run.yaml"))
+        self.assertEqual(self.loss_of("run"), loss)
+
+    def test_factors__are_cut_to_kept_ranks_and_features(self):
+        self.run_light("first", method="lora", light={})
+        out, run, after = self.run_light(lora={"start": "first/adapter", "r": 4, "alpha": 4 * SCALE},
+                                         train={"learning_rate": 0}, checkpoint={"every": 1, "keep": 9})
+        before = files.read_sets(self.folder / "run" / "checkpoints" / "step-00000003.h5")
+        found = 0
+        for i, module in enumerate(files.LINEARS * 2):
+            name, ranks = f"adapter/model.layers.{i // 7}.{module}", run["light/rank_kept"][0, i] == 1
+            self.assertEqual(ranks.sum(), after["pruning/ranks"].reshape(-1)[i])
+            if not ranks.any():
+                self.assertNotIn(f"{name}/A", after)
+                continue
+            a, b = before[f"{name}/A"][ranks], before[f"{name}/B"][:, ranks]
+            kept = self.features(after, i // 7, module)
+            is_row = "o_proj" in module or "down_proj" in module
+            a, b = (a[:, kept], b) if is_row else (a, b[kept])
+            self.assertTrue((after[f"{name}/A"] == a).all() and (after[f"{name}/B"].reshape(b.shape) == b).all(), name)
+            found += abs(b).max() > 0
+        self.assertGreater(found, 0)
+        self.assertEqual(out.count("step 8/8"), 1)
+
+    def test_gates__are_made_at_the_prune(self):
+        out, run, state = self.run_light(method="light+beamlora+reflora", reflora={"warmup": 1},
+                                         train={"steps": 8}, beam={"interval": 4, "keep": 0.6})
+        self.assertIn("beamlora: 1 events", out)
+        self.assertEqual(list(run["beam/events/step"]), [8])
+        self.assertEqual(list(run["reflora/step"]), list(range(6, 13)))
+        gates = [name for name in state if name.endswith("/gate")]
+        self.assertEqual(len(gates), (state["pruning/ranks"] > 0).sum())
+        kept = run["light/module_kept"][0] == 1
+        self.assertTrue((run["beam/pruned"][0][~kept] == 0).all())
+        self.assertTrue(set(run["beam/pairs/module"]) <= set(files.numpy.flatnonzero(kept)))
+        self.assertTrue(files.numpy.isnan(run["reflora/condition"][0][~kept]).all())
+
+    def test_keys_of_the_second_stage__are_checked_before_the_first(self):
+        self.fail_with(2, "'beam.interval' must be even", "train",
+                       self.input(method="light+beamlora", beam={"interval": 5}))
+        self.assertFalse((self.folder / "run" / "checkpoints").exists() and
+                         list((self.folder / "run" / "checkpoints").iterdir()))
+
     def test_shares_of_zero__prune_nothing(self):
         _, _, state = self.run_light(light={"heads": 0, "neurons": 0, "modules": 0, "ranks": 0})
         self.assertTrue((state["pruning/groups"] == 1).all() and (state["pruning/neurons"] == 1).all())

@@ -90,9 +90,9 @@ class MethodBits(LayoutTest):
         self.light()
 
     def test_light_with_beamlora_and_reflora__is_the_same(self):
-        self.every = 8  # beam.interval: auto would be 4 as well; the snapshot for the event of stage step 4 was taken at stage step 3: step 8 of the run
+        self.every = 8  # beam.interval: auto is 4; the snapshot for the event of stage step 4 was taken at stage step 3: step 8 of the run
         run = self.light("light+beamlora+reflora+rslora", reflora={"warmup": 1, "max_condition": 50},
-                         beam={"interval": 4, "keep": 0.6, "end": 12, "temperature": 0.05})
+                         beam={"keep": 0.6, "end": 12})
         self.assertEqual(list(run["reflora/step"]), list(range(7, 13)))
 
     def test_preclora__is_the_same(self):

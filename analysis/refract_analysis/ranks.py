@@ -62,7 +62,7 @@ def over_time(run: Run) -> Figure:
     modules, steps = run.modules.iloc[rows], run.array("ranks", "step")
     values = run.array("ranks", "importance")[:, rows]
     exist = np.isfinite(values)
-    mean = np.where(exist, values, 0).sum(axis=2) / np.maximum(exist.sum(axis=2), 1)
+    mean = np.where(exist.any(axis=2), np.where(exist, values, 0).sum(axis=2) / np.maximum(exist.sum(axis=2), 1), np.nan)
     with matplotlib.rc_context(style.PARAMETERS):
         for one, shown, title, unit in (
                 (axes[0, 0], mean, "Mean importance of a module's ranks", measure(run)),

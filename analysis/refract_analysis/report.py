@@ -4,8 +4,9 @@ from __future__ import annotations
 import datetime
 import os
 
-from . import curves, methods, phases, ranks, state, tables
+from . import curves, methods, phases, ranks, spectra, state, tables
 from .page import card, escape, fold, page, picture, save, table, unique
+from .reader import RunError
 from .runs import Run, Runs
 
 MOST_OPEN = 3  # with more runs the parts on single ones are folded
@@ -54,7 +55,20 @@ def _methods(run: Run) -> str:
                         "Over the adapted modules: median and the range of nine in ten.")
     if len(run.array("light_heads", "step")):
         body += picture(methods.light(run), f"Structure that Light-PEFT kept in {run.name}", "Coloured: kept.")
-    return body
+    return body + _spectrum(run)
+
+
+def _spectrum(run: Run) -> str:
+    """What refract spectrum found, or why it cannot be shown."""
+    try:
+        found = spectra.load(run.folder)
+    except RunError as error:
+        return card(escape(error), "warning")
+    if found is None or not len(found.modules):
+        return ""
+    return picture(spectra.figure(found), f"Spectrum of the weights of {run.name} before and after",
+                   "Left: median over the adapted modules and the range of nine in ten. Right: of each leading left singular "
+                   "vector after training, the largest cosine to any from before; dark is a new direction.")
 
 
 def _run(run: Run, is_open: bool) -> str:

@@ -138,7 +138,9 @@ class Run(_Frames):
 
     @functools.cached_property
     def total(self) -> int:
-        """Steps of the whole run; 0 where the configuration does not tell."""
+        """Steps of the whole run; 0 where neither the file nor the configuration tells."""
+        if int(self.attributes.get("total_steps", 0)) > 0:
+            return int(self.attributes["total_steps"])
         steps, batch = int(self.config.get("train.steps") or 0), int(self.config.get("train.batch_size") or 0)
         if not steps and batch:
             used = dict(zip(self.array("data", "role"), self.array("data", "used")))

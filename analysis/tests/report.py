@@ -5,7 +5,7 @@ import re
 import unittest
 
 from case import Case, append, command, h5py, needs_browser, numpy, refract_analysis
-from refract_analysis import curves, methods, phases, ranks, style, tables
+from refract_analysis import curves, methods, phases, ranks, spectra, style, tables
 
 VOID = {"meta", "link", "br", "img", "hr"}
 
@@ -194,6 +194,39 @@ class Report(Case):
         self.assertEqual(*drawn)
         self.assertTrue(style.png(curves.training(refract_analysis.load(self.folder / "lora").runs))
                         .startswith("data:image/png;base64,"))
+
+    @staticmethod
+    def write_spectrum(path, **changes):
+        """A spectrum of three modules of unequal size."""
+        rng = numpy.random.default_rng(5)
+        with h5py.File(path, "w") as file:
+            file.attrs.update({"schema": "refract/spectrum", "schema_version": 1, **changes})
+            file["modules/name"] = [b"layers.0.q_proj", b"layers.1.q_proj", b"layers.0.up_proj"]
+            file["modules/kind"], file["modules/layer"] = [b"q_proj", b"q_proj", b"up_proj"], [0, 1, 0]
+            for part in ("base", "tuned", "update"):
+                values = -numpy.sort(-rng.random((3, 16)), axis=1)
+                values[0, 12:] = numpy.nan
+                if part == "update":
+                    values[:, 4:] = 0
+                file[f"{part}/singular_values"], file[f"{part}/effective_rank"] = values, 10 * rng.random(3)
+            file["tuned/cosine"] = rng.random((3, 10))
+        return path
+
+    def test_spectrum__is_drawn_where_there_is_one(self):
+        folder = self.copy("lora", "spectral").parent
+        self.assertNotIn("Spectrum of the weights", self.make("none.html", "spectral"))
+        path = self.write_spectrum(folder / "spectrum.h5")
+        self.assertIn("Spectrum of the weights of spectral before and after", self.make("spectral.html", "spectral"))
+        found = spectra.load(folder)
+        line = spectra.figure(found).axes[0].lines[0]
+        numpy.testing.assert_allclose(line.get_ydata(), numpy.nanmedian(found.values["base"], axis=0))
+        whole = path.read_bytes()
+        path.write_bytes(whole[:len(whole) // 2])
+        text = self.make("torn.html", "spectral")
+        self.assertIn("is damaged or cut short", text)
+        self.assertIn("Time by phase of spectral", text)
+        self.write_spectrum(path, schema_version=2)
+        self.assertIn("has schema version 2", self.make("newer.html", "spectral"))
 
     @needs_browser
     def test_browser__shows_it_without_a_word_on_its_console(self):

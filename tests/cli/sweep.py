@@ -91,12 +91,13 @@ class Sweep(ProgramTest):
     def test_base__is_held_once_for_all_runs_that_have_it(self):
         manifest = self.plan(list=[{"method": "lora"}, {"method": "dora", "parallel.tensor": 2}, {"method": "pissa"},
                                    {"method": "lora", "parallel.slices": 2}, {"method": "lora", "model.storage": "bf16"},
-                                   {"method": "lora", "lora.modules_to_save": "lm_head"}, {"method": "beamlora"}])
+                                   {"method": "lora", "lora.modules_to_save": "lm_head"},
+                                   {"method": "light", "light.steps": 3}, {"method": "beamlora"}])
         self.succeed("sweep", "run", manifest, "--workers", 2, ranks=RANKS)
         runs = self.status()["runs"]
         logs = [(self.folder / run["folder"] / "run.log").read_text() for run in runs]
-        self.assertEqual(["shared by all runs" in log for log in logs], [True, True, False, False, False, False, True])
-        for index in (0, 1, 2, 6):
+        self.assertEqual(["shared by all runs" in log for log in logs], [True, True, False, False, False, False, False, True])
+        for index in (0, 1, 2, 6, 7):
             shutil.rmtree(self.folder / "alone", ignore_errors=True)
             self.assertEqual(self.adapters()[runs[index]["id"]], self.alone(index))
 
@@ -111,7 +112,7 @@ class Sweep(ProgramTest):
 
     def start_long(self):
         """A farm in the middle of its first runs, and what these come to undisturbed."""
-        manifest = self.plan(steps=160, seeds=3)
+        manifest = self.plan(steps=100, seeds=3)
         job = self.start("sweep", "run", manifest, "--workers", 2, ranks=RANKS)
         self.assertTrue(job.wait_until(lambda: len(list(self.folder.glob("s/runs/*/checkpoints/step-*.h5"))) >= 4))
         return manifest, job

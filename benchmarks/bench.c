@@ -16,9 +16,12 @@ static const char usage[] =
     "usage: bench [--tensor N] [--slices N] [--threads N] [--micro N] [--tokens N] [--steps N]\n"
     "             [--layers N] [--r N] [--dropout P] [--storage f32|bf16] [--adapter KIND]\n"
     "             [--precision f32|bf16] [--light]\n"
+    "             [--methods NAME,NAME...]\n"
     "Steps of a SmolLM2-135M-shaped model with LoRA (or dora, ...), as a share of this machine's "
     "sgemm (or bf16 product) rate;\n"
-    "--light: beside it the same model as method light leaves it at its default shares.\n"
+    "--light: beside it the same model as method light leaves it at its default shares; "
+    "--methods: beside\nit the same model with each of these methods, such as "
+    "reflora,beamlora,dora.\n"
     "alone or under mpirun. Default: 4 micro-batches of 512 tokens, 5 steps, 4 slices, r 16.\n";
 
 static int parse_option(bench_options *o, int option, const char *value)
@@ -57,6 +60,9 @@ static int parse_option(bench_options *o, int option, const char *value)
     case 'p':
         o->is_bf16 = strcmp(value, "bf16") == 0;
         return o->is_bf16 || strcmp(value, "f32") == 0;
+    case 'x':
+        o->methods = value;
+        return 1;
     case 'b':
         o->beside = 1;
         return 1;
@@ -75,7 +81,7 @@ static int parse(bench_options *o, int argc, char **argv)
         {"micro", 1, NULL, 'm'},   {"tokens", 1, NULL, 'k'},  {"steps", 1, NULL, 'c'},
         {"layers", 1, NULL, 'l'},  {"r", 1, NULL, 'r'},       {"dropout", 1, NULL, 'd'},
         {"storage", 1, NULL, 'w'}, {"adapter", 1, NULL, 'a'}, {"precision", 1, NULL, 'p'},
-        {"light", 0, NULL, 'b'},   {NULL, 0, NULL, 0}};
+        {"light", 0, NULL, 'b'},   {"methods", 1, NULL, 'x'}, {NULL, 0, NULL, 0}};
     int option = 0;
     while ((option = getopt_long(argc, argv, "", options, NULL)) != -1)
         if (!parse_option(o, option, optarg)) return 0;
@@ -224,7 +230,8 @@ static rf_status run(const bench_options *o, int rank, int ranks)
     double memory = peak_memory();
     MPI_Allreduce(MPI_IN_PLACE, &memory, 1, MPI_DOUBLE, MPI_MAX, MPI_COMM_WORLD);
     if (rank == 0) report(o, samples, model, memory, copy);
-    const rf_status status = o->beside ? compare_pruned(o, model, rank) : RF_OK;
+    rf_status status = o->beside ? compare_pruned(o, model, rank) : RF_OK;
+    if (status == RF_OK && o->methods) status = bench_methods(o, model, o->methods, rank);
     bench_model_destroy(&model);
     return status;
 }

@@ -2,7 +2,9 @@
 #ifndef RF_BENCH_H
 #define RF_BENCH_H
 
+#include "refract/base/config.h"
 #include "refract/model/decoder.h"
+#include "refract/optim/adamw.h"
 
 typedef struct bench_options {
     int tensor, slices, threads, steps;
@@ -12,8 +14,10 @@ typedef struct bench_options {
     rf_dtype storage;
     int is_bf16; /**< compute.precision: bf16 */
     const rf_adapter_kind *adapter;
-    int beside;    /**< 1: steps of the same model pruned are measured in turn with its own */
-    int is_pruned; /**< 1: cut down as by method light at its default shares */
+    const char *method;  /**< as the configuration spells it; NULL: lora by plain AdamW */
+    const char *methods; /**< measured in turn with it, separated by commas; NULL = none */
+    int beside;          /**< 1: steps of the same model pruned are measured in turn with its own */
+    int is_pruned;       /**< 1: cut down as by method light at its default shares */
 } bench_options;
 
 /** Time on the clock, and the processors' time that went by in it, over all ranks. */
@@ -63,5 +67,24 @@ rf_status bench_prune(rf_pruning **pruning, const rf_model_config *config, int64
 
 /** Loss of the last step's first micro-batch: equal on every layout. Local. */
 double bench_model_loss(const bench_model *model);
+
+/** The methods of one configuration on a model. */
+typedef struct bench_method bench_method;
+
+/** The configuration that options->method stands for; the caller owns it. Local; RF_USAGE. */
+rf_status bench_method_config(rf_config **config, const bench_options *options);
+/** Borrows everything; bench_method_destroy is due in any case. Local; RF_USAGE, RF_RESOURCES. */
+rf_status bench_method_create(bench_method **method, rf_config *config, rf_decoder *decoder,
+                              const rf_grid *grid, const rf_adamw *adamw, int threads);
+void bench_method_destroy(bench_method **method);
+void bench_method_layout(bench_method *method, rf_arena *run, rf_arena *scratch);
+/** Update `number`, from 1, and the event of that step. Collective over world. */
+void bench_method_update(bench_method *method, rf_real *gradient, double scale, double rate,
+                         int64_t number);
+
+/** Steps of each of the methods `names` in turn with those of `lora`: root prints the ratios.
+ * Collective over world. */
+rf_status bench_methods(const bench_options *options, bench_model *lora, const char *names,
+                        int rank);
 
 #endif

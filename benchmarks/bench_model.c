@@ -12,6 +12,8 @@ struct bench_model {
     rf_model_config config;
     rf_grid grid;
     rf_decoder *decoder;
+    rf_config *method_config; /* owned; NULL: lora by plain AdamW */
+    bench_method *method;     /* owned; NULL likewise */
     rf_arena run, step, scratch, own;
     rf_collector collector; /* over dp */
     rf_tree tree;           /* of gradients, micro-batches as leaves */
@@ -24,6 +26,8 @@ struct bench_model {
     int64_t steps;
     double loss, tree_seconds, update_seconds;
 };
+
+static const rf_adamw adamw = {0.9, 0.999, 1e-8, 0.01};
 
 static rf_model_config smollm2_135m(const bench_options *o)
 {
@@ -56,10 +60,12 @@ static rf_status create_decoder(bench_model *m)
     const rf_decoder_options options = {
         .config = &m->config,
         .storage = o->storage,
-        .adapter = o->adapter,
+        .adapter = m->method_config ? rf_adapter_for_config(m->method_config) : o->adapter,
         .targets = targets,
         .pruning = pruning,
-        .adapter_options = {.dropout = o->dropout, .temperature = 0.05},
+        .adapter_options = m->method_config
+                               ? rf_adapter_options_read(m->method_config)
+                               : (rf_adapter_options){.dropout = o->dropout, .temperature = 0.05},
         .training = 1,
         .max_tokens = o->tokens,
         .max_samples = 1,
@@ -95,12 +101,14 @@ static rf_status allocate(bench_model *m)
              scratch = rf_arena_counting("scratch"), own = rf_arena_counting("bench");
     rf_decoder_layout(m->decoder, &run, &step, &scratch);
     own_layout(m, &own);
+    if (m->method) bench_method_layout(m->method, &run, &scratch);
     RF_TRY(rf_arena_create(&m->run, "run", run.peak));
     RF_TRY(rf_arena_create(&m->step, "step", step.peak));
     RF_TRY(rf_arena_create(&m->scratch, "scratch", scratch.peak));
     RF_TRY(rf_arena_create(&m->own, "bench", own.peak));
     rf_decoder_layout(m->decoder, &m->run, &m->step, &m->scratch);
     own_layout(m, &m->own);
+    if (m->method) bench_method_layout(m->method, &m->run, &m->scratch);
     rf_decoder_bind(m->decoder);
     return RF_OK;
 }
@@ -123,7 +131,11 @@ rf_status bench_model_create(bench_model **model, const bench_options *options)
     m->options = *options;
     m->config = smollm2_135m(options);
     RF_TRY(rf_grid_create(&m->grid, MPI_COMM_WORLD, options->tensor, options->slices));
+    if (options->method) RF_TRY(bench_method_config(&m->method_config, options));
     RF_TRY(create_decoder(m));
+    if (options->method)
+        RF_TRY(bench_method_create(&m->method, m->method_config, m->decoder, &m->grid, &adamw,
+                                   options->threads));
     RF_TRY(allocate(m));
     fill_weights(m);
     return RF_OK;
@@ -138,6 +150,8 @@ void bench_model_destroy(bench_model **model)
 {
     bench_model *m = *model;
     if (!m) return;
+    bench_method_destroy(&m->method);
+    rf_config_destroy(&m->method_config);
     rf_decoder_destroy(&m->decoder);
     rf_grid_destroy(&m->grid);
     rf_arena_destroy(&m->run);
@@ -199,12 +213,15 @@ static void sum_gradients(bench_model *m)
 
 static void update(bench_model *m)
 {
-    static const rf_adamw adamw = {0.9, 0.999, 1e-8, 0.01};
     const double start = MPI_Wtime();
     const double norm =
         rf_gradient_norm(&m->grid, &m->decoder->params, m->gradient, &m->norm_parts);
-    rf_adamw_update(&adamw, &m->decoder->params, m->gradient, rf_clip_scale(norm, 1), 1e-4,
-                    ++m->steps);
+    const double scale = rf_clip_scale(norm, 1);
+    m->steps++;
+    if (m->method)
+        bench_method_update(m->method, m->gradient, scale, 1e-4, m->steps);
+    else
+        rf_adamw_update(&adamw, &m->decoder->params, m->gradient, scale, 1e-4, m->steps);
     m->update_seconds += MPI_Wtime() - start;
 }
 

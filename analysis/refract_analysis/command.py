@@ -5,7 +5,7 @@ import argparse
 import sys
 import warnings
 
-from . import __version__, compare, export, page, pareto, report, style, sweep_page, watch
+from . import __version__, compare, export, page, pareto, report, series, style, sweep_page, watch
 from .reader import RunError
 from .runs import Runs, load
 from .sweeps import load_sweep
@@ -53,6 +53,12 @@ def _sweep(options: argparse.Namespace) -> int:
     return 0
 
 
+def _series(options: argparse.Namespace) -> int:
+    style.save(series.figure(series.read(options.table)), options.png, "png", "white")
+    print(f"picture: {options.png}")
+    return 0
+
+
 def parser() -> argparse.ArgumentParser:
     """The command line."""
     made = argparse.ArgumentParser(prog="refract-analysis", description="Looks at runs of Refract: finished ones, "
@@ -77,6 +83,10 @@ def parser() -> argparse.ArgumentParser:
     one.add_argument("--interval", type=float, default=2.0, metavar="SECONDS", help="default: %(default)s")
     one.add_argument("--wait", action="store_true", help="wait for a run that has not begun")
     one.set_defaults(act=_watch)
+    one = commands.add_parser("series", help="a CSV table of numbers over iterations as curves")
+    one.add_argument("table", metavar="FILE.csv", help="first column: the iteration; each other one: a curve")
+    one.add_argument("--png", required=True, metavar="FILE", help="picture to write")
+    one.set_defaults(act=_series)
     one = commands.add_parser("export", help="every table as a CSV file")
     one.add_argument("runs", nargs="+", metavar="RUN")
     one.add_argument("--csv", required=True, metavar="DIR", help="folder to write to; made if missing")

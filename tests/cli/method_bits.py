@@ -1,5 +1,7 @@
 """Every method gives the same bits on every layout, with what it does in a run and with a stop in between."""
 import json
+import pathlib
+import re
 import unittest
 
 import files
@@ -100,6 +102,23 @@ class MethodBits(LayoutTest):
 
     def test_dora_on_principal_factors__is_the_same(self):
         self.check("dora+pissa+loraplus")
+
+    def test_beamlora_on_principal_factors_with_loraplus__is_the_same(self):
+        self.steps, self.every = 8, 3  # between the snapshot and the event of step 4
+        run = self.check("beamlora+pissa+loraplus", beam={"interval": 4, "keep": 0.6, "end": 12, "temperature": 0.05})
+        self.assertEqual(list(run["beam/events/step"]), [4])
+
+    def test_reflora_on_principal_factors_with_loraplus__is_the_same(self):
+        run = self.check("reflora+pissa+loraplus", reflora={"warmup": 0})
+        self.assertEqual(list(run["reflora/step"]), [1, 2, 3, 4])
+
+    def test_every_method__has_its_bits_compared(self):
+        names = re.findall(r"^([a-z-]+): ", self.succeed("methods"), re.MULTILINE)
+        self.assertIn("beamlora", names)
+        here = pathlib.Path(__file__)
+        text = here.read_text() + "".join(here.with_name(name).read_text() for name in ("same_bits.py", "layouts.py"))
+        compared = {part for words in re.findall(r'"([a-z+-]+)"', text) for part in words.split("+")}
+        self.assertEqual(set(names) - compared, set())
 
     def test_random_factors__are_the_same(self):
         def make(output):

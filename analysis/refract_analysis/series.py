@@ -10,6 +10,8 @@ from matplotlib.figure import Figure
 from . import style
 from .reader import RunError
 
+MOST_ABOVE_START = 100  # times the first values
+
 
 def read(path: str | pathlib.Path) -> pd.DataFrame:
     """A CSV file whose first column counts and whose others are one series each."""
@@ -23,7 +25,7 @@ def read(path: str | pathlib.Path) -> pd.DataFrame:
 
 
 def figure(table: pd.DataFrame, ylabel: str = "loss") -> Figure:
-    """One curve a column, on a logarithmic axis where all is positive; what is not finite is left out."""
+    """One curve a column, on a logarithmic axis where all is positive; a curve that goes off leaves the picture."""
     made, axes = style.figure(1, 1, 3.8)
     panel = axes[0, 0]
     finite = table.replace([np.inf, -np.inf], np.nan)
@@ -31,6 +33,8 @@ def figure(table: pd.DataFrame, ylabel: str = "loss") -> Figure:
         panel.plot(finite.index, finite[name], label=name, **style.line(index))
     if np.nanmin(finite.to_numpy()) > 0:
         panel.set_yscale("log")
+        highest = MOST_ABOVE_START * np.nanmax(finite.iloc[0])
+        panel.set_ylim(top=min(highest, 2 * np.nanmax(finite.to_numpy())))
     panel.set_xlabel(table.index.name or "iteration")
     panel.set_ylabel(ylabel)
     panel.legend()

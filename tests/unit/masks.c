@@ -116,8 +116,10 @@ static void mask__of_zero__is_the_pruned_model(void **state)
     adapted_model_logits(a, whole);
     cut_weights(b, a, p);
     for (int64_t layer = 0; layer < a->config.layers; layer++) {
-        for (int64_t h = 0; h < a->config.heads; h++)
-            mask_of(a, layer, 1)[h] = (rf_real)p->group_kept[layer * 3 + h / 2];
+        for (int64_t h = 0; h < a->config.heads; h++) {
+            const int64_t group = h / 2;
+            mask_of(a, layer, 1)[h] = (rf_real)p->group_kept[layer * 3 + group];
+        }
         for (int64_t j = 0; j < a->config.d_ff; j++)
             mask_of(a, layer, 0)[j] = (rf_real)p->neuron_kept[layer * a->config.d_ff + j];
     }

@@ -36,21 +36,30 @@ static int64_t ones(const uint8_t *flag, int64_t count)
     return sum;
 }
 
+static int64_t groups_of(const rf_pruning *p, int64_t layer)
+{
+    return ones(p->group_kept + layer * p->kv_heads, p->kv_heads);
+}
+
+static int64_t neurons_of(const rf_pruning *p, int64_t layer)
+{
+    return ones(p->neuron_kept + layer * p->d_ff, p->d_ff);
+}
+
 int64_t rf_layer_kv_heads(const rf_model_config *config, const rf_pruning *p, int64_t layer)
 {
-    return p ? ones(p->group_kept + layer * p->kv_heads, p->kv_heads) : config->kv_heads;
+    return p ? groups_of(p, layer) : config->kv_heads;
 }
 
 int64_t rf_layer_d_ff(const rf_model_config *config, const rf_pruning *p, int64_t layer)
 {
-    return p ? ones(p->neuron_kept + layer * p->d_ff, p->d_ff) : config->d_ff;
+    return p ? neurons_of(p, layer) : config->d_ff;
 }
 
 int rf_pruning_is_uniform(const rf_pruning *p)
 {
     for (int64_t layer = 1; layer < p->layers; layer++)
-        if (rf_layer_kv_heads(NULL, p, layer) != rf_layer_kv_heads(NULL, p, 0) ||
-            rf_layer_d_ff(NULL, p, layer) != rf_layer_d_ff(NULL, p, 0))
+        if (groups_of(p, layer) != groups_of(p, 0) || neurons_of(p, layer) != neurons_of(p, 0))
             return 0;
     return 1;
 }

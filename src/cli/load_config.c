@@ -69,11 +69,14 @@ rf_status rf_cli_load_run(rf_cli *cli, const rf_cli_arguments *arguments, rf_con
     snprintf(output, sizeof output, "output=%.4000s", arguments->items[0]);
     rf_cli_arguments changed = {.count = arguments->count + 1};
     changed.items = calloc((size_t)changed.count, sizeof *changed.items);
-    RF_TRY_ALL(cli->world, changed.items ? RF_OK : rf_fail(RF_RESOURCES, "no memory"));
-    changed.items[0] = input;
-    changed.items[1] = output;
-    for (int i = 1; i < arguments->count; i++) changed.items[i + 1] = arguments->items[i];
-    const rf_status status = rf_cli_load_config(cli, &changed, config);
+    rf_status status =
+        rf_agree(cli->world, changed.items ? RF_OK : rf_fail(RF_RESOURCES, "no memory"));
+    if (status == RF_OK && changed.items) {
+        changed.items[0] = input;
+        changed.items[1] = output;
+        for (int i = 1; i < arguments->count; i++) changed.items[i + 1] = arguments->items[i];
+        status = rf_cli_load_config(cli, &changed, config);
+    }
     free(changed.items);
     return status;
 }

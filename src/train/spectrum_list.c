@@ -63,7 +63,7 @@ static rf_status take_numbers(spectrum_list *list)
     int64_t count = 0;
     for (int64_t i = 0; i < list->count; i++)
         count += RF_SPECTRUM_PARTS * list->result[i].n + list->result[i].top;
-    list->numbers = calloc((size_t)count, sizeof *list->numbers);
+    list->numbers = calloc((size_t)count + 1, sizeof *list->numbers);
     if (!list->numbers) return rf_fail(RF_RESOURCES, "no memory for singular values");
     double *at = list->numbers;
     for (int64_t i = 0; i < list->count; i++) {

@@ -31,7 +31,7 @@ methods=(
     "beamlora"
     "reflora"
     "beamlora+reflora"
-    "light light.steps=40"
+    "light light.steps=60 light.heads=0.25 light.neurons=0.25 light.modules=0.25 light.ranks=0.25"
 )
 
 # score NAME ARGUMENT...: evaluates and keeps the scores as $out/NAME.json.
@@ -60,7 +60,7 @@ for line in "${methods[@]}"; do
     name=${keys[0]}
     say "fine-tuning on comparing with $name, two ranks"
     mpirun -n 2 "$refract" train "${tune[@]}" "output=$out/$name" "method=$name" "${keys[@]:1}"
-    score "$name" "${tune[@]}" "${keys[@]:1}" "method=$name" "eval.adapter=$out/$name/adapter"
+    score "$name" "${tune[@]}" "${keys[@]:1}" "method=$name" "eval.adapter=$out/$name"
 done
 
 say "what was learned, on pairs of numbers never seen in training"

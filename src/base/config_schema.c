@@ -142,7 +142,7 @@ const rf_config_entry rf_config_schema[] = {
     {"telemetry.ranks_every", INTEGER, "auto", 0, INFINITY, NULL, AUTO,
      "steps between rows of /ranks; 0: none"},
     {"telemetry.spectrum_every", INTEGER, "0", 0, INFINITY, NULL, 0,
-     "steps between spectra; 0: none"},
+     "steps between files OUTPUT/spectra/step-*.h5; 0: none"},
     {"eval.task", CHOICE, "loss", 0, 0, "loss gsm8k math commonsense humaneval glue", RESUMABLE,
      "what is scored"},
     {"eval.adapter", TEXT, "auto", 0, 0, NULL, AUTO | RESUMABLE,

@@ -304,8 +304,10 @@ static rf_status read_tasks(const rf_safetensors *st, const rf_grid *grid, const
     RF_TRY(check_fields(st, fields, count, tasks, wanted));
     RF_TRY(check_extra(st, wanted, ignored));
     if (count > 0) qsort(tasks, (size_t)count, sizeof *tasks, by_place);
-    for (int64_t i = 0; i < count; i++)
+    for (int64_t i = 0; i < count; i++) {
+        if (!tasks[i].field->data) continue;
         RF_TRY(rf_safetensors_read_slices(st, tasks[i].field, grid->slice_begin, grid->slice_end));
+    }
     return RF_OK;
 }
 

@@ -47,6 +47,11 @@ rf_status rf_weights_load(const rf_grid *grid, const rf_params *params, const ch
     RF_TRY(rf_model_files_open_all(&st, grid->world, path));
     rf_status status =
         rf_agree(grid->world, rf_params_fields(params, RF_ROWS_BASE, &fields, &count));
+    for (int64_t i = 0, at = 0; status == RF_OK && i < params->count; i++) {
+        if (!wanted(&params->row[i], RF_ROWS_BASE)) continue;
+        if (params->row[i].is_filled) fields[at].data = NULL;
+        at++;
+    }
     if (status == RF_OK) status = rf_safetensors_read(st, grid, fields, count, head, tied ? 1 : 0);
     free(fields);
     rf_safetensors_close(&st);

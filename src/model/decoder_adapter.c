@@ -41,3 +41,13 @@ void rf_decoder_prepare(rf_decoder *m)
 {
     rf_adapters_prepare(&m->adapters, RF_ADAPTER_STEP);
 }
+
+int rf_decoder_moves_base(const rf_decoder *m)
+{
+    for (int64_t i = 0; i < m->config.layers * RF_LINEARS; i++) {
+        const rf_block *block = &m->block[i / RF_LINEARS];
+        const int kind = (int)(i % RF_LINEARS);
+        if (block->adapter_row[kind] >= 0 && rf_adapter_moves_base(&block->adapter[kind])) return 1;
+    }
+    return 0;
+}

@@ -130,11 +130,7 @@ static int serves(const rf_resident *resident, const rf_config *config, const rf
         strcmp(rf_config_string(config, "model.init"), "pretrained") != 0 ||
         strcmp(rf_config_string(config, "model.path"), resident->path) != 0)
         return 0;
-    for (int64_t i = 0; i < decoder->config.layers * RF_LINEARS; i++) {
-        const rf_block *block = &decoder->block[i / RF_LINEARS];
-        const int kind = (int)(i % RF_LINEARS);
-        if (block->adapter_row[kind] >= 0 && rf_adapter_moves_base(&block->adapter[kind])) return 0;
-    }
+    if (rf_decoder_moves_base(decoder)) return 0;
     for (int64_t i = 0; i < params->count; i++) {
         const rf_param *row = &params->row[i];
         if (row->adapter) continue;

@@ -55,11 +55,6 @@ static rf_status check_supported(const rf_session *s)
                        "lora.init: %s is set (%s) beside lora.start, whose factors are the start. "
                        "Remove one of the two",
                        init, rf_config_where(c, "lora.init"));
-    if (rf_config_int(c, "telemetry.spectrum_every") != 0)
-        return rf_fail(RF_USAGE,
-                       "telemetry.spectrum_every: spectra within a run are not built in (%s). Set "
-                       "it to 0 and call refract spectrum on the run",
-                       rf_config_where(c, "telemetry.spectrum_every"));
     if (strcmp(rf_config_string(c, "model.init"), "random") == 0 &&
         !rf_config_has_method(s->trained, "full"))
         return rf_fail(RF_USAGE,
@@ -151,6 +146,7 @@ int64_t rf_session_micro_tokens(rf_session *s)
 void rf_session_close(rf_session *s)
 {
     rf_decoder_destroy(&s->decoder);
+    rf_shared_destroy(&s->shared);
     rf_pruning_destroy(&s->pruning);
     rf_grid_destroy(&s->grid);
     rf_arena_destroy(&s->run);

@@ -81,6 +81,7 @@ static rf_status make_grid(rf_session *s, int tp)
 void rf_session_unplan(rf_session *s)
 {
     rf_decoder_destroy(&s->decoder);
+    rf_shared_destroy(&s->shared);
     rf_grid_destroy(&s->grid);
 }
 
@@ -93,6 +94,7 @@ static rf_status plan(rf_session *s, const rf_bounds *bounds, int training, int 
     rf_safetensors_close(&storage.tensors);
     RF_TRY(status);
     s->borrows_base = rf_resident_lend(s->resident, s->trained, s->decoder);
+    RF_TRY(session_share_base(s));
     s->run = rf_arena_counting("run");
     s->step = rf_arena_counting("step");
     s->scratch = rf_arena_counting("scratch");
@@ -109,6 +111,7 @@ rf_status rf_session_plan(rf_session *s, const rf_bounds *bounds, int training, 
 rf_status rf_session_replan(rf_session *s, const rf_bounds *bounds, int training)
 {
     rf_decoder_destroy(&s->decoder);
+    rf_shared_destroy(&s->shared);
     rf_arena_destroy(&s->run);
     rf_arena_destroy(&s->step);
     rf_arena_destroy(&s->scratch);
@@ -161,6 +164,9 @@ void rf_session_print_plan(const rf_session *s)
     if (s->borrows_base)
         rf_log_info(s->log, "base: %.1f MiB on each node, shared by all runs",
                     mib(rf_resident_bytes(s->resident)));
+    if (s->shared.size > 0)
+        rf_log_info(s->log, "base: %.1f MiB, held once by the ranks of a node that have the same",
+                    mib(s->shared.size));
     rf_log_info(s->log,
                 "memory per rank: run %.1f MiB, step %.1f MiB, scratch %.1f MiB, together %.1f MiB",
                 mib(s->run.peak), mib(s->step.peak), mib(s->scratch.peak),
@@ -195,7 +201,8 @@ static rf_status take(rf_session *s, size_t run, size_t step, size_t scratch)
 rf_status rf_session_allocate(rf_session *s)
 {
     const size_t run = s->run.peak, step = s->step.peak, scratch = s->scratch.peak;
-    RF_TRY_ALL(s->world, check_node(s, run + step + scratch));
+    RF_TRY_ALL(s->world,
+               check_node(s, run + step + scratch + (s->shared.is_writer ? s->shared.size : 0)));
     RF_TRY_ALL(s->world, take(s, run, step, scratch));
     rf_decoder_layout(s->decoder, &s->run, &s->step, &s->scratch);
     rf_decoder_bind(s->decoder);
@@ -271,6 +278,7 @@ rf_status rf_session_weights(rf_session *s)
     } else {
         RF_TRY(s->pruning ? rf_weights_load_pruned(s->decoder, s->pruning, path)
                           : rf_weights_load(&s->grid, &s->decoder->params, path, s->model.tied));
+        session_publish_base(s);
         RF_TRY(rf_weights_digest(s->world, path, s->base_digest));
     }
     return s->decoder->adapted ? start_adapters(s) : RF_OK;

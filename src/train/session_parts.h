@@ -16,6 +16,17 @@ typedef struct session_storage {
 /** Settles model.storage where one type does for all. Collective over world; RF_INPUT. */
 rf_status session_choose_storage(rf_session *session, session_storage *storage);
 
+/**
+ * Frozen base weights that other ranks of the node would hold too (data parallelism) are held once:
+ * their rows are lent from `shared`, each to be filled by one of these ranks. Nothing is shared
+ * where a rank is alone with its slices, nor weights that are drawn, moved or pruned; without
+ * shared memory a warning is given, and every rank holds its own. Before the layout. Collective
+ * over world.
+ */
+rf_status session_share_base(rf_session *session);
+/** After the weights were read. Collective over the node. */
+void session_publish_base(const rf_session *session);
+
 /** "q4_1 (210 matrices), q8_0 (1)": the types of the frozen matrices; "nothing" if none is. Local.
  */
 void session_held_types(const rf_session *session, char held[SESSION_HELD_BYTES]);

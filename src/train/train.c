@@ -86,6 +86,7 @@ static rf_status step_loop(training *t)
         else
             training_print_progress(t, &report);
         if (report.step == t->estimation) RF_TRY(training_prune(t, &report));
+        RF_TRY(training_spectrum(t));
         if (t->held_out && is_due(report.step, eval_every) && report.step < t->steps)
             RF_TRY(evaluate_or_stop(t));
         if (save_is_due(t)) RF_TRY(training_save(t));
@@ -131,6 +132,7 @@ rf_status rf_train(rf_config *config, const rf_environment *environment, int is_
                   .evaluated_step = -1};
     const rf_status status = run(&t, is_dry);
     training_record_close(&t);
+    spectrum_list_destroy(&t.spectra);
     rf_checkpoint_close(&t.checkpoint);
     free(t.hosts);
     free(t.yaml);

@@ -9,6 +9,7 @@
 #include "refract/train/state.h"
 #include "refract/train/train.h"
 #include "refract/train/trainer.h"
+#include "spectrum_parts.h"
 
 /* What is written to run.h5, and the memory for it. */
 typedef struct rf_recorder {
@@ -48,6 +49,7 @@ typedef struct training {
     double phase[RF_STEP_PHASES];
     rf_evaluation evaluation;
     rf_recorder recorder;
+    spectrum_list spectra;     /* of telemetry.spectrum_every; empty without */
     rf_checkpoint *checkpoint; /* to restore; owned */
     char *hosts;               /* of all ranks, each once; owned */
     char *yaml;                /* effective configuration; owned */
@@ -93,6 +95,12 @@ void training_record_ranks(training *t, int64_t step);
 rf_status training_record_evaluation(training *t);
 /* Local. */
 rf_status training_record_close(training *t);
+
+/* Keeps what the spectra of this stage compare with: after its base weights were read, before a
+ * checkpoint. Collective over world; RF_RESOURCES, RF_USAGE where no matrix is trained. */
+rf_status training_spectrum_start(training *t);
+/* Writes the spectrum of the present state, if it is due. Collective over world. */
+rf_status training_spectrum(training *t);
 
 /* What the run prints. */
 void training_print_banner(const training *t);

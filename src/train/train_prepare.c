@@ -158,7 +158,8 @@ rf_status training_take_memory(training *t)
     rf_session *s = &t->session;
     RF_TRY(rf_session_allocate(s));
     rf_trainer_layout(&t->trainer, &s->run, &s->scratch);
-    return rf_session_weights(s);
+    RF_TRY(rf_session_weights(s));
+    return training_spectrum_start(t);
 }
 
 void training_unplan(training *t)

@@ -64,6 +64,28 @@ class Spectrum(ProgramTest):
             self.assertLess(abs(sets["tuned/cosine"][i][:len(cosine)] - cosine).max(), 1e-4, name)
             self.assertEqual(sets["tuned/intruders"][i], (sets["tuned/cosine"][i] < 0.6).sum())
 
+    def test_within_a_run__every_k_steps__what_the_command_finds_afterwards(self):
+        for method in ("lora", "full"):
+            path = self.train(method, method, telemetry={"spectrum_every": 2})
+            self.spectrum(path, run=method)
+            folder = self.folder / method / "spectra"
+            self.assertEqual(sorted(file.name for file in folder.iterdir()), ["step-00000002.h5", "step-00000004.h5"])
+            last, early = (files.set_bytes(folder / f"step-0000000{step}.h5") for step in (4, 2))
+            self.assertEqual(last, files.set_bytes(self.folder / method / "spectrum.h5"))
+            self.assertNotEqual(early["update/singular_values"], last["update/singular_values"])
+
+    def test_within_a_run__continued_by_more_ranks__writes_the_same(self):
+        keys = {"telemetry": {"spectrum_every": 1}, "checkpoint": {"every": 2}}
+        self.train("full", "whole", **keys)
+        path = self.train("full", "half", **keys)
+        (self.folder / "half" / "checkpoints" / "step-00000004.h5").unlink()
+        for file in (self.folder / "half" / "spectra").iterdir():
+            file.unlink()
+        self.succeed("train", path, ranks=2)
+        for step in (3, 4):
+            self.assertEqual(*(files.set_bytes(self.folder / run / "spectra" / f"step-0000000{step}.h5")
+                               for run in ("whole", "half")))
+
     def test_lora_run__by_either_library_on_any_ranks__is_what_numpy_finds(self):
         path = self.train("lora")
         weights = self.weights()

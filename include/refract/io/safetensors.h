@@ -66,9 +66,10 @@ rf_status rf_safetensors_read_slices(const rf_safetensors *st, const rf_field *f
                                      int end);
 
 /**
- * Reads this rank's slices of every field. All must be there with their shapes, and nothing else
- * may be in the files but tensors computed anew (`rotary_emb.inv_freq`) and the `ignored` names.
- * Collective over the grid's world; RF_INPUT, the same on all ranks.
+ * Reads this rank's slices of every field that has data (others are checked only). All must be
+ * there with their shapes, and nothing else may be in the files but tensors computed anew
+ * (`rotary_emb.inv_freq`) and the `ignored` names. Collective over the grid's world; RF_INPUT, the
+ * same on all ranks.
  */
 rf_status rf_safetensors_read(const rf_safetensors *st, const rf_grid *grid, const rf_field *fields,
                               int64_t count, const char *const *ignored, int ignored_count);

@@ -24,8 +24,8 @@ rf_status rf_params_fields(const rf_params *params, rf_rows rows, rf_field **fie
 
 /**
  * Reads the base weights from a model folder or file: every tensor must be there with its shape,
- * and nothing else. `tied`: a superfluous lm_head.weight is passed over. Collective over the grid's
- * world; RF_INPUT names file and tensor.
+ * and nothing else. `tied`: a superfluous lm_head.weight is passed over; rows that another rank
+ * fills are left to it. Collective over the grid's world; RF_INPUT names file and tensor.
  */
 rf_status rf_weights_load(const rf_grid *grid, const rf_params *params, const char *path, int tied);
 

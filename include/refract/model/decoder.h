@@ -175,6 +175,10 @@ void rf_decoder_bind_gradients(rf_decoder *decoder, rf_real *base);
  */
 void rf_decoder_start_adapters(rf_decoder *decoder, int is_fresh);
 
+/** Does an adapter start by changing the weights it stands beside (lora.init pissa, random)? Local.
+ */
+int rf_decoder_moves_base(const rf_decoder *decoder);
+
 /**
  * What adapters derive from their trained tensors: due before the passes of a step or of an
  * evaluation, whenever the tensors have changed. Collective over tp.

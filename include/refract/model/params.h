@@ -27,7 +27,8 @@ typedef struct rf_param {
     int64_t items;  /**< of this rank's slices */
     int64_t offset; /**< first item in the trained arrays, when trained */
     void *data;     /**< this rank's slices; borrowed from an arena, or lent */
-    void *lent;     /**< of a frozen row: memory of someone else that holds it already, or NULL */
+    void *lent;     /**< of a frozen row: memory of someone else that holds it, or NULL */
+    int is_filled;  /**< 1: what is lent is, or will be, filled by another rank */
 } rf_param;
 
 typedef struct rf_params {

@@ -9,6 +9,7 @@
 #include "refract/base/config.h"
 #include "refract/base/log.h"
 #include "refract/comm/grid.h"
+#include "refract/comm/shared.h"
 #include "refract/data/samples.h"
 #include "refract/data/tokenizer.h"
 #include "refract/io/peft.h"
@@ -40,7 +41,8 @@ typedef struct rf_session {
     rf_arena run, step, scratch;
     const rf_resident *resident; /**< a base that is held already; NULL = none; borrowed */
     int borrows_base;            /**< 1: all base weights are the resident ones */
-    char base_digest[65];        /**< SHA-256 of the base model; "" until weights are loaded */
+    rf_shared shared; /**< frozen base weights of the ranks of a node that hold the same; owned */
+    char base_digest[65]; /**< SHA-256 of the base model; "" until weights are loaded */
 } rf_session;
 
 /** Most that one micro-batch and one step will hold. */

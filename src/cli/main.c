@@ -1,3 +1,4 @@
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,6 +12,8 @@
 static const rf_command commands[] = {
     {"config", "check an input file and print the effective configuration", rf_cli_config},
     {"eval", "score a base model, a run, a checkpoint or a PEFT folder", rf_cli_eval},
+    {"export", "an adapter or a model as a folder for others, compared with the trained one",
+     rf_cli_export},
     {"inspect", "what a checkpoint, telemetry, token or safetensors file holds", rf_cli_inspect},
     {"methods", "every method, its paper, its keys, what it combines with", rf_cli_methods},
     {"plan", "what a run will take, and a batch script, before it is queued", rf_cli_plan},
@@ -111,6 +114,7 @@ static int catches_signals(const char *name)
 int rf_cli_main(int argc, char **argv)
 {
     if (catches_signals(argc > 1 ? argv[1] : NULL)) rf_stop_install();
+    signal(SIGXFSZ, SIG_IGN); /* a file that may not grow is a failed write, not the end */
     rf_cli cli = {.world = MPI_COMM_WORLD, .start = rf_clock_seconds()};
     int level = 0;
     /* Started alone, Open MPI would start a daemon beside us, for calls never made here. */

@@ -30,6 +30,9 @@ typedef struct place {
 } place;
 
 typedef struct plan {
+    const rf_field *fields;
+    rf_field_fill *fill;
+    void *context;
     place *place; /* owned */
     int64_t count;
     int shards;
@@ -90,6 +93,9 @@ static int by_layout(const void *a, const void *b)
 static rf_status plan_make(plan *p, const char *folder, const rf_field *fields, int64_t count,
                            const rf_safetensors_options *options)
 {
+    p->fields = fields;
+    p->fill = options->fill;
+    p->context = options->context;
     p->folder = folder;
     p->stem = options->stem ? options->stem : "model";
     p->place = calloc((size_t)count + 1, sizeof *p->place);
@@ -226,7 +232,10 @@ static rf_status write_tensors(const plan *p, const rf_grid *grid)
     const int root = grid->rank == 0;
     for (int64_t i = 0; i < p->count; i++) {
         const rf_field *field = p->place[i].field;
-        RF_TRY(rf_tensor_collect(grid, 0, p->collected, field->data, &field->shape,
+        const void *data = field->data;
+        if (p->fill)
+            RF_TRY_ALL(grid->world, p->fill(p->context, (int64_t)(field - p->fields), &data));
+        RF_TRY(rf_tensor_collect(grid, 0, p->collected, data, &field->shape,
                                  rf_dtype_size(field->dtype)));
         RF_TRY_ALL(grid->world, root ? write_tensor(p, &p->place[i]) : RF_OK);
     }

@@ -84,9 +84,7 @@ rf_status rf_session_open(rf_session *s, rf_config *config, const rf_config *tra
     s->trains = rf_methods_trains(trained);
     s->kind = s->trains ? NULL : rf_adapter_for_config(trained);
     RF_TRY_ALL(world, read_all(s));
-    RF_TRY(rf_data_tokenizer(&s->tokenizer, world, config, rf_model_files_tokenizer));
-    const char *start = trained == config ? rf_config_string(config, "lora.start") : NULL;
-    return start && !s->trains ? rf_session_start_from(s, start) : RF_OK;
+    return rf_data_tokenizer(&s->tokenizer, world, config, rf_model_files_tokenizer);
 }
 
 /* A key that the user set must say what the folder says. */
@@ -125,12 +123,25 @@ static rf_status check_start(rf_session *s)
     return RF_OK;
 }
 
-rf_status rf_session_start_from(rf_session *s, const char *folder)
+static rf_status open_start(rf_session *s, const char *folder)
 {
     RF_TRY(rf_peft_open(&s->start, s->world, folder, s->log));
     s->saved = s->start->modules_to_save;
-    if (rf_config_string(s->config, "lora.start")) return rf_agree(s->world, check_start(s));
-    s->kind = rf_adapter_for_peft(s->start->use_dora);
+    return RF_OK;
+}
+
+rf_status rf_session_take_start(rf_session *s)
+{
+    const char *folder = rf_config_string(s->config, "lora.start");
+    if (!folder || s->trains) return RF_OK;
+    RF_TRY(open_start(s, folder));
+    return rf_agree(s->world, check_start(s));
+}
+
+rf_status rf_session_start_from(rf_session *s, const char *folder)
+{
+    RF_TRY(open_start(s, folder));
+    if (s->trained == s->config) s->kind = rf_adapter_for_peft(s->start->use_dora);
     return RF_OK;
 }
 

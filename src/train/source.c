@@ -78,7 +78,9 @@ rf_status source_open_session(const source *from, rf_session *s, rf_config *conf
     RF_TRY(rf_session_open(s, config, from->trained ? from->trained : config, env->log, env->world,
                            env->threads));
     if (from->checkpoint) RF_TRY(rf_session_follow(s, from->checkpoint));
-    return from->peft ? rf_session_start_from(s, from->peft) : RF_OK;
+    const char *begun = from->trained ? rf_config_string(from->trained, "lora.start") : NULL;
+    const char *folder = from->checkpoint ? begun : from->peft;
+    return folder && !s->trains ? rf_session_start_from(s, folder) : RF_OK;
 }
 
 int source_has_weights(const source *from, const rf_session *s)

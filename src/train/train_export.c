@@ -60,7 +60,7 @@ static rf_status export_pruned(training *t)
 {
     char folder[PATH_MAX];
     RF_TRY_ALL(t->env->world, rf_run_folder_file(t->run.folder, "pruned", folder, sizeof folder));
-    return rf_export_pruned(&t->session, folder);
+    return rf_export_pruned(&t->session, folder, RF_F32);
 }
 
 rf_status training_export(training *t)
@@ -72,7 +72,7 @@ rf_status training_export(training *t)
                rf_run_folder_file(t->run.folder, t->session.trains ? "model" : "adapter", folder,
                                   sizeof folder));
     if (!t->session.trains) {
-        RF_TRY(training_export_adapter(t, folder));
+        RF_TRY(rf_export_adapter(&t->session, folder));
         return rf_export_fits_pruned(&t->session) ? export_pruned(t) : RF_OK;
     }
     RF_TRY_ALL(t->env->world,

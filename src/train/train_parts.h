@@ -113,13 +113,6 @@ double training_checkpoint_bytes(const training *t);
 
 /* OUTPUT/adapter or OUTPUT/model of the present state. Collective over world. */
 rf_status training_export(training *t);
-/* The adapters as a PEFT folder over the base of the files. Collective over world. */
-rf_status training_export_adapter(training *t, const char *folder);
-
-/* A and B of module i of a pruned model, in the whole base's shape with zeros where it was cut;
- * made: to be freed. Collective over world; RF_RESOURCES. */
-rf_status training_recover_factors(const rf_decoder *decoder, const rf_pruning *pruning, int64_t i,
-                                   rf_field *const factor[2], rf_real *made[2]);
 
 /* train.gradients: every gradient of the first step, before clipping. Collective over world. */
 rf_status training_write_gradients(training *t, const char *path, const rf_real *gradient);

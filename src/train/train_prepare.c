@@ -128,6 +128,7 @@ rf_status training_read(training *t)
 {
     rf_session *s = &t->session;
     RF_TRY(rf_session_open(s, t->config, t->config, t->log, t->env->world, t->env->threads));
+    RF_TRY(rf_session_take_start(s));
     s->resident = t->env->resident;
     RF_TRY(read_data(t));
     return rf_agree(t->env->world, lay_out_batches(t));

@@ -74,12 +74,21 @@ rf_status rf_safetensors_read_slices(const rf_safetensors *st, const rf_field *f
 rf_status rf_safetensors_read(const rf_safetensors *st, const rf_grid *grid, const rf_field *fields,
                               int64_t count, const char *const *ignored, int ignored_count);
 
+/**
+ * Data of field number `index` when its turn comes: *data <- this rank's slices in the field's
+ * type, borrowed until the next call. So only one tensor at a time need be in memory. Local; any
+ * failure.
+ */
+typedef rf_status rf_field_fill(void *context, int64_t index, const void **data);
+
 /** How files are written; zeroed: one file, types as in memory, [rows, 1] as vectors. */
 typedef struct rf_safetensors_options {
     const rf_dtype *dtype;   /**< type in the file of all fields, NULL = as in memory */
     const uint8_t *matrix;   /**< [count] 1: [rows, 1] is a matrix of one column; NULL = vectors */
     int64_t max_shard_bytes; /**< 0 = one file; else shards and an index */
     const char *stem;        /**< file name, "model" if NULL */
+    rf_field_fill *fill;     /**< NULL: every field has its data */
+    void *context;           /**< of fill */
 } rf_safetensors_options;
 
 /**

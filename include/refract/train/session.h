@@ -60,8 +60,12 @@ typedef struct rf_bounds {
 rf_status rf_session_open(rf_session *session, rf_config *config, const rf_config *trained,
                           rf_log *log, MPI_Comm world, int threads);
 
-/** Takes the adapter of a PEFT folder: its rules replace lora.*, which may not contradict.
- * Collective. */
+/** For training: takes lora.start, if set; its rules replace lora.*, which may not contradict.
+ * Collective over world; RF_USAGE, RF_INPUT. */
+rf_status rf_session_take_start(rf_session *session);
+
+/** Takes the adapter of a PEFT folder, or, where a checkpoint's configuration names the method,
+ * only its rules: the folder the run began with. Collective over world; RF_INPUT. */
 rf_status rf_session_start_from(rf_session *session, const char *folder);
 
 /** The smallest micro-batch limit that the configuration allows: train.micro_tokens resolved.

@@ -6,8 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "export_parts.h"
 #include "refract/comm/agree.h"
-#include "train_parts.h"
 
 /* whole [rows, cols] <- part [field's shape] at the kept rows or columns, zero elsewhere. */
 static void spread(rf_real *whole, int64_t cols, const rf_real *part, const rf_shape *shape,
@@ -43,8 +43,8 @@ static rf_status recover(const rf_grid *grid, rf_field *field, const int64_t *ke
     return status;
 }
 
-rf_status training_recover_factors(const rf_decoder *m, const rf_pruning *pruning, int64_t i,
-                                   rf_field *const factor[2], rf_real *made[2])
+rf_status export_recover_factors(const rf_decoder *m, const rf_pruning *pruning, int64_t i,
+                                 rf_field *const factor[2], rf_real *made[2])
 {
     const rf_linear_kind kind = (rf_linear_kind)(i % RF_LINEARS);
     const int64_t features = rf_pruning_whole(pruning, kind);

@@ -3,9 +3,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "export_parts.h"
 #include "refract/comm/agree.h"
 #include "refract/io/weights.h"
-#include "train_parts.h"
 
 static const rf_dtype single = RF_F32;
 
@@ -99,29 +99,36 @@ static rf_status recover(const rf_session *s, outgoing *out)
         if (first < 0) continue;
         rf_field *const factor[2] = {find_field(out, &m->params.row[first]),
                                      find_field(out, &m->params.row[first + 1])};
-        RF_TRY(training_recover_factors(m, s->pruning, i, factor, out->recovered[i]));
+        RF_TRY(export_recover_factors(m, s->pruning, i, factor, out->recovered[i]));
     }
     return RF_OK;
 }
 
 /* r and alpha of modules without a pattern. */
-static rf_adapter_options common_options(const training *t)
+static rf_adapter_options common_options(const rf_session *s)
 {
-    rf_adapter_options options = rf_adapter_options_read(t->config);
-    if (t->session.start) {
-        options.use_rslora = t->session.start->use_rslora;
+    rf_adapter_options options = rf_adapter_options_read(s->trained);
+    if (s->start) {
+        options.r = s->start->r;
+        options.alpha = s->start->alpha;
+        options.use_rslora = s->start->use_rslora;
         options.init = RF_ADAPTER_DEFAULT;
     }
     return rf_adapter_export_options(&options);
 }
 
-rf_status training_export_adapter(training *t, const char *folder)
+rf_status rf_export_adapter(const rf_session *s, const char *folder)
 {
-    const rf_session *s = &t->session;
-    const rf_adapter_options common = common_options(t);
+    if (!s->kind || !s->decoder->adapted)
+        return rf_fail(
+            RF_USAGE,
+            "method '%s' trains the base model's own tensors, which a PEFT folder cannot "
+            "hold (%s). Use --format merged",
+            rf_config_string(s->trained, "method"), folder);
+    const rf_adapter_options common = common_options(s);
     outgoing out = {0};
     rf_decoder_prepare(s->decoder);
-    rf_status status = rf_agree(t->env->world, prepare(s->decoder, &out));
+    rf_status status = rf_agree(s->world, prepare(s->decoder, &out));
     const rf_peft_options options = {.modules = out.modules,
                                      .module_count = linears(s->decoder),
                                      .r = common.r,
@@ -130,7 +137,7 @@ rf_status training_export_adapter(training *t, const char *folder)
                                      .use_rslora = common.use_rslora,
                                      .use_dora = s->kind->is_dora,
                                      .modules_to_save = s->saved,
-                                     .base_model = rf_config_string(t->config, "model.path"),
+                                     .base_model = rf_config_string(s->config, "model.path"),
                                      .dtype = &single};
     if (status == RF_OK) status = recover(s, &out);
     if (status == RF_OK) status = rf_peft_write(&s->grid, folder, out.fields, out.count, &options);

@@ -14,8 +14,8 @@
 enum {
     RF_TILE_ROWS = 256, /**< tokens of a tile, at most */
     RF_TILE_COLS = 384, /**< features of a tile, at most */
-    RF_TALL_ROWS = 512, /**< the same of a tall tile, of equal size: bf16 kernels want many rows */
-    RF_TALL_COLS = 192
+    RF_TALL_ROWS = 256, /**< the same of a narrow tile: bf16 kernels want many rows for each row */
+    RF_TALL_COLS = 192  /**< of the weight, threads more tiles than one or two each */
 };
 
 /** A matrix [rows, cols] cut into row_blocks x col_blocks tiles. */

@@ -104,7 +104,8 @@ static void multiply(const rf_bf16 *bf16, rf_real *y, int64_t ldy, const uint16_
     const int thread = omp_get_thread_num();
     RF_ASSERT(thread < bf16->threads, "thread %d of %d", thread, bf16->threads);
     const int direct = !adds && ldy == n && m == whole_rows(m);
-    bf16_kernels_multiply(bf16->kernels[thread], tw, whole_rows(m), n, k, x, w, direct ? y : p->y);
+    bf16_kernels_multiply(bf16->kernels[thread], RF_N, tw, whole_rows(m), n, k, x, w,
+                          direct ? y : p->y);
     for (int64_t i = 0; i < m && !direct; i++) {
         if (adds)
             rf_add(y + i * ldy, p->y + i * n, n);
@@ -156,4 +157,29 @@ void rf_bf16_nn(const rf_bf16 *bf16, rf_real *y, int64_t ldy, const uint16_t *x,
         tile = p.tile;
     }
     multiply(bf16, y, ldy, x, m, n, k, RF_N, tile, adds, &p);
+}
+
+int64_t rf_bf16_dense_scratch(int64_t m, int64_t n, int64_t k)
+{
+    return (m + n) * k;
+}
+
+void rf_bf16_dense(const rf_bf16 *bf16, rf_real *y, rf_trans ta, rf_trans tb, int64_t m, int64_t n,
+                   int64_t k, const uint16_t *a, const uint16_t *b, rf_real *scratch)
+{
+    if (m == 0 || n == 0) return;
+#ifndef RF_DOUBLE
+    if (bf16->kernels) {
+        const int thread = omp_get_thread_num();
+        RF_ASSERT(thread < bf16->threads, "thread %d of %d", thread, bf16->threads);
+        bf16_kernels_multiply(bf16->kernels[thread], ta, tb, m, n, k, a, b, y);
+        return;
+    }
+#else
+    (void)bf16;
+#endif
+    rf_real *wide_b = scratch + m * k;
+    widen(scratch, a, m * k);
+    widen(wide_b, b, n * k);
+    rf_gemm(ta, tb, m, n, k, 1, scratch, ta == RF_T ? m : k, wide_b, tb == RF_T ? k : n, 0, y, n);
 }

@@ -9,7 +9,7 @@ enum { SLOTS = 1024, MOST = 768 }; /* of the table of shapes; more than MOST: it
 /* One shape's kernel, with the memory objects that carry its operands' addresses. */
 typedef struct kernel {
     int64_t m, n, k;
-    rf_trans tb;
+    rf_trans ta, tb;
     dnnl_primitive_t run; /* NULL: the slot is free */
     dnnl_memory_t a, b, c;
 } kernel;
@@ -92,7 +92,8 @@ static void make(const bf16_kernels *kernels, kernel *slot)
     dnnl_memory_desc_t a, b, c;
     dnnl_matmul_desc_t product;
     dnnl_primitive_desc_t description = NULL;
-    slot->a = matrix(kernels, slot, &a, dnnl_bf16, (dnnl_dims_t){m, k}, (dnnl_dims_t){k, 1});
+    slot->a = matrix(kernels, slot, &a, dnnl_bf16, (dnnl_dims_t){m, k},
+                     slot->ta == RF_T ? (dnnl_dims_t){1, m} : (dnnl_dims_t){k, 1});
     slot->b = matrix(kernels, slot, &b, dnnl_bf16, (dnnl_dims_t){k, n},
                      slot->tb == RF_T ? (dnnl_dims_t){1, k} : (dnnl_dims_t){n, 1});
     slot->c = matrix(kernels, slot, &c, dnnl_f32, (dnnl_dims_t){m, n}, (dnnl_dims_t){n, 1});
@@ -102,16 +103,19 @@ static void make(const bf16_kernels *kernels, kernel *slot)
     dnnl_primitive_desc_destroy(description);
 }
 
-static kernel *find(bf16_kernels *kernels, rf_trans tb, int64_t m, int64_t n, int64_t k)
+static kernel *find(bf16_kernels *kernels, rf_trans ta, rf_trans tb, int64_t m, int64_t n,
+                    int64_t k)
 {
     if (kernels->count >= MOST) clear(kernels);
-    uint64_t at = (uint64_t)((m * 31 + n) * 37 + k) * 2 + (tb == RF_T);
+    uint64_t at = (uint64_t)((m * 31 + n) * 37 + k) * 4;
+    at += (ta == RF_T ? 2u : 0u) + (tb == RF_T ? 1u : 0u);
     for (at = at * 0x9E3779B97F4A7C15u >> 32;; at++) {
         kernel *slot = &kernels->slot[at % SLOTS];
-        if (slot->run && slot->m == m && slot->n == n && slot->k == k && slot->tb == tb)
+        if (slot->run && slot->m == m && slot->n == n && slot->k == k && slot->ta == ta &&
+            slot->tb == tb)
             return slot;
         if (slot->run) continue;
-        *slot = (kernel){.m = m, .n = n, .k = k, .tb = tb};
+        *slot = (kernel){.m = m, .n = n, .k = k, .ta = ta, .tb = tb};
         make(kernels, slot);
         kernels->count++;
         return slot;
@@ -127,13 +131,13 @@ static void put(dnnl_exec_arg_t *arg, int which, dnnl_memory_t memory, const voi
 
 /* oneDNN cuts the work by the number of threads it believes it has: it is told one, in the calling
  * thread only. */
-void bf16_kernels_multiply(bf16_kernels *kernels, rf_trans tb, int64_t m, int64_t n, int64_t k,
-                           const uint16_t *a, const uint16_t *b, float *c)
+void bf16_kernels_multiply(bf16_kernels *kernels, rf_trans ta, rf_trans tb, int64_t m, int64_t n,
+                           int64_t k, const uint16_t *a, const uint16_t *b, float *c)
 {
     const int threads = omp_get_max_threads();
     dnnl_exec_arg_t args[3];
     omp_set_num_threads(1);
-    const kernel *slot = find(kernels, tb, m, n, k);
+    const kernel *slot = find(kernels, ta, tb, m, n, k);
     put(&args[0], DNNL_ARG_SRC, slot->a, a, slot);
     put(&args[1], DNNL_ARG_WEIGHTS, slot->b, b, slot);
     put(&args[2], DNNL_ARG_DST, slot->c, c, slot);

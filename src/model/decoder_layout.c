@@ -153,6 +153,7 @@ static void scratch_layout(rf_decoder *m, rf_arena *scratch)
     rf_head_scratch_layout(&m->head_scratch, scratch, &m->head, m->grid);
     rf_attention_scratch_layout(&m->attention, scratch, kv_heads,
                                 m->config.heads / m->config.kv_heads, tokens, m->max_samples);
+    m->attention.bf16 = m->bf16;
 }
 
 void rf_decoder_layout(rf_decoder *m, rf_arena *run, rf_arena *step, rf_arena *scratch)

@@ -1,5 +1,7 @@
 #include "refract/nn/attention.h"
 
+#include <string.h>
+
 #include "attention_blocks.h"
 #include "refract/base/status.h"
 
@@ -18,10 +20,56 @@ void rf_attention_scratch_layout(rf_attention_scratch *scratch, rf_arena *arena,
     scratch->delta = RF_TAKE(arena, rf_real, kv_heads * group * rows);
 }
 
+int64_t rf_attention_reals(int64_t group, int64_t d_head)
+{
+    const int64_t stacked = rf_whole_stacked(group * rf_query_rows(group));
+    return stacked * (2 * RF_KEY_BLOCK + 3 * d_head + 2);
+}
+
+static int64_t most_stacked(int64_t group)
+{
+    return rf_whole_stacked(group * rf_query_rows(group));
+}
+
+static int64_t cut_halves(rf_attention_halves *h, rf_real *items, int64_t group, int64_t d_head)
+{
+    const int64_t stacked = most_stacked(group), keys = RF_KEY_BLOCK + RF_SUM_LANES;
+    const int64_t scratch = rf_bf16_dense_scratch(stacked, keys, d_head) + (stacked + keys) * keys;
+    const int64_t reals = stacked * d_head + keys * d_head + stacked * keys;
+    if (h) {
+        h->query = (uint16_t *)(void *)items;
+        h->d_out = h->query + stacked * d_head;
+        h->key = h->d_out + stacked * d_head;
+        h->value = h->key + keys * d_head;
+        h->p = h->value + keys * d_head;
+        h->ds = h->p + stacked * keys;
+        h->part = items + reals;
+        h->scratch = h->part + (stacked > keys ? stacked : keys) * d_head;
+    }
+    return reals + (stacked > keys ? stacked : keys) * d_head + scratch;
+}
+
+rf_attention_halves rf_attention_halves_of(const rf_bf16 *bf16, rf_real *items, int64_t group,
+                                           int64_t d_head)
+{
+    rf_attention_halves h = {.bf16 = bf16};
+    cut_halves(&h, items, group, d_head);
+    return h;
+}
+
 int64_t rf_attention_items(int64_t group, int64_t d_head)
 {
-    const int64_t stacked = group * rf_query_rows(group);
-    return stacked * (2 * RF_KEY_BLOCK + 3 * d_head + 2);
+    return rf_attention_reals(group, d_head) + cut_halves(NULL, NULL, group, d_head);
+}
+
+void rf_halve_rows(uint16_t *to, const rf_real *x, int64_t stride, int64_t rows, int64_t whole,
+                   int64_t cols)
+{
+    if (stride == cols)
+        rf_bf16_take(to, x, rows * cols);
+    else
+        for (int64_t i = 0; i < rows; i++) rf_bf16_take(to + i * cols, x + i * stride, cols);
+    memset(to + rows * cols, 0, (size_t)((whole - rows) * cols) * sizeof *to);
 }
 
 rf_query_block rf_query_block_of(const rf_attention *shape, int64_t sample, int64_t kv_head,

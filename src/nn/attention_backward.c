@@ -22,15 +22,19 @@ typedef struct buffers {
     rf_real *d_query; /* [stacked, d_head] before scaling */
     rf_real *p;       /* [stacked, RF_KEY_BLOCK] scores, then probabilities */
     rf_real *ds;      /* [stacked, RF_KEY_BLOCK] gradient of p, then of the scores */
+    rf_attention_halves halves;
 } buffers;
 
-static buffers cut(rf_real *items, int64_t stacked, int64_t d_head)
+static buffers cut(const rf_bf16 *bf16, rf_real *items, int64_t group, int64_t d_head)
 {
+    const int64_t stacked = rf_whole_stacked(group * rf_query_rows(group));
     buffers b = {.query = items};
     b.d_out = b.query + stacked * d_head;
     b.d_query = b.d_out + stacked * d_head;
     b.p = b.d_query + stacked * d_head;
     b.ds = b.p + stacked * RF_KEY_BLOCK;
+    b.halves =
+        rf_attention_halves_of(bf16, items + rf_attention_reals(group, d_head), group, d_head);
     return b;
 }
 
@@ -59,16 +63,16 @@ static void differentiate(rf_real *restrict p, rf_real *restrict ds, rf_real lse
     clear(ds, seen.end, keys);
 }
 
+/* Rows of p and ds are `width` apart, and filled as far. */
 static void differentiate_block(const backward *f, const buffers *b, const rf_query_block *block,
-                                rf_span keys)
+                                rf_span keys, int64_t width)
 {
     for (int64_t r = 0; r < block->stacked; r++) {
         const int64_t t = r % block->rows, at = (block->head + r / block->rows) * f->rows;
         const rf_span seen =
             rf_visible_part(f->shape->window, block->position + t, keys.begin, keys.end);
-        differentiate(b->p + r * RF_KEY_BLOCK, b->ds + r * RF_KEY_BLOCK,
-                      f->pass->lse[at + block->row + t], f->delta[at + block->row + t], seen,
-                      keys.end - keys.begin);
+        differentiate(b->p + r * width, b->ds + r * width, f->pass->lse[at + block->row + t],
+                      f->delta[at + block->row + t], seen, width);
     }
 }
 
@@ -108,14 +112,45 @@ static void take_queries(const backward *f, const buffers *b, const rf_query_blo
     rf_query_block_gather(b->d_out, f->pass->d_o, f->shape->o_stride, 1, block, d);
     rf_gemm(RF_N, RF_T, m, n, d, 1, b->query, d, f->pass->k + at, stride, 0, b->p, RF_KEY_BLOCK);
     rf_gemm(RF_N, RF_T, m, n, d, 1, b->d_out, d, f->pass->v + at, stride, 0, b->ds, RF_KEY_BLOCK);
-    differentiate_block(f, b, block, keys);
+    differentiate_block(f, b, block, keys, RF_KEY_BLOCK);
     rf_gemm(RF_T, RF_N, n, d, m, 1, b->p, RF_KEY_BLOCK, b->d_out, d, 1, f->pass->dv + at, stride);
     rf_gemm(RF_T, RF_N, n, d, m, 1, b->ds, RF_KEY_BLOCK, b->query, d, 1, f->pass->dk + at, stride);
     rf_gemm(RF_N, RF_N, m, d, n, 1, b->ds, RF_KEY_BLOCK, f->pass->k + at, stride, 0, b->d_query, d);
 }
 
-static void query_block(const backward *f, const rf_attention_task *task, int64_t index,
-                        rf_real *items)
+/* rows of out (row stride `stride`) += part [rows, d]. */
+static void add_rows(rf_real *out, int64_t stride, const rf_real *part, int64_t rows, int64_t d)
+{
+    for (int64_t i = 0; i < rows; i++) rf_add(out + i * stride, part + i * d, d);
+}
+
+/* The same with bf16 operands; `first` is the first of the keys within the block. */
+static void take_queries_bf16(const backward *f, const buffers *b, const rf_query_block *block,
+                              int64_t at, rf_span keys, int64_t first)
+{
+    const rf_attention_halves *h = &b->halves;
+    const int64_t d = f->shape->d_head, stride = f->shape->kv_stride, rows = block->stacked;
+    const int64_t n = keys.end - keys.begin;
+    const int64_t m = rf_whole_stacked(rows), whole = rf_whole_keys(n);
+    const uint16_t *key = h->key + first * d, *value = h->value + first * d;
+    rf_query_block_gather(b->query, f->pass->q, f->shape->q_stride, scale_of(d), block, d);
+    rf_query_block_gather(b->d_out, f->pass->d_o, f->shape->o_stride, 1, block, d);
+    rf_halve_rows(h->query, b->query, d, rows, m, d);
+    rf_halve_rows(h->d_out, b->d_out, d, rows, m, d);
+    rf_bf16_dense(h->bf16, b->p, RF_N, RF_T, m, whole, d, h->query, key, h->scratch);
+    rf_bf16_dense(h->bf16, b->ds, RF_N, RF_T, m, whole, d, h->d_out, value, h->scratch);
+    differentiate_block(f, b, block, keys, whole);
+    rf_halve_rows(h->p, b->p, whole, rows, m, whole);
+    rf_halve_rows(h->ds, b->ds, whole, rows, m, whole);
+    rf_bf16_dense(h->bf16, h->part, RF_T, RF_N, whole, d, m, h->p, h->d_out, h->scratch);
+    add_rows(f->pass->dv + at, stride, h->part, n, d);
+    rf_bf16_dense(h->bf16, h->part, RF_T, RF_N, whole, d, m, h->ds, h->query, h->scratch);
+    add_rows(f->pass->dk + at, stride, h->part, n, d);
+    rf_bf16_dense(h->bf16, b->d_query, RF_N, RF_N, m, d, whole, h->ds, key, h->scratch);
+}
+
+static void query_block(const backward *f, const buffers *b, const rf_attention_task *task,
+                        int64_t index)
 {
     const rf_attention *shape = f->shape;
     const int64_t size = rf_query_rows(shape->group), begin = index * size;
@@ -126,13 +161,16 @@ static void query_block(const backward *f, const rf_attention_task *task, int64_
         rf_visible_keys(shape->window, block.position, block.position + block.rows - 1);
     const int64_t low = task->block * RF_KEY_BLOCK, high = low + RF_KEY_BLOCK;
     const rf_span keys = {seen.begin > low ? seen.begin : low, seen.end < high ? seen.end : high};
-    const buffers b = cut(items, block.stacked, shape->d_head);
     const int64_t row = shape->k_begin[task->sample] + keys.begin;
-    take_queries(f, &b, &block, row * shape->kv_stride + task->kv_head * shape->d_head, keys);
+    const int64_t at = row * shape->kv_stride + task->kv_head * shape->d_head;
+    if (b->halves.bf16)
+        take_queries_bf16(f, b, &block, at, keys, keys.begin - low);
+    else
+        take_queries(f, b, &block, at, keys);
 
     const int before = (int)(task->block - seen.begin / RF_KEY_BLOCK);
     await(&f->done[index], before);
-    give_queries(f, &b, &block, before == 0);
+    give_queries(f, b, &block, before == 0);
     atomic_store_explicit(&f->done[index], before + 1, memory_order_release);
 }
 
@@ -147,20 +185,27 @@ static rf_span seeing_blocks(const rf_attention *shape, int64_t sample, int64_t 
     return (rf_span){start / size, start < stop ? (stop + size - 1) / size : start / size};
 }
 
-static void run_task(const backward *f, const rf_attention_task *task, rf_real *items)
+static void run_task(const backward *f, const rf_attention_task *task, const buffers *b)
 {
     const rf_attention *shape = f->shape;
+    const int64_t d = shape->d_head;
     const int64_t begin = task->block * RF_KEY_BLOCK, keys = rf_sample_keys(shape, task->sample);
     const int64_t end = begin + RF_KEY_BLOCK < keys ? begin + RF_KEY_BLOCK : keys;
     for (int64_t j = begin; j < end; j++) {
         const int64_t at =
-            (shape->k_begin[task->sample] + j) * shape->kv_stride + task->kv_head * shape->d_head;
-        clear(f->pass->dk + at, 0, shape->d_head);
-        clear(f->pass->dv + at, 0, shape->d_head);
+            (shape->k_begin[task->sample] + j) * shape->kv_stride + task->kv_head * d;
+        clear(f->pass->dk + at, 0, d);
+        clear(f->pass->dv + at, 0, d);
+    }
+    if (b->halves.bf16) {
+        const int64_t at =
+            (shape->k_begin[task->sample] + begin) * shape->kv_stride + task->kv_head * d;
+        enum { WHOLE = RF_KEY_BLOCK + RF_SUM_LANES };
+        rf_halve_rows(b->halves.key, f->pass->k + at, shape->kv_stride, end - begin, WHOLE, d);
+        rf_halve_rows(b->halves.value, f->pass->v + at, shape->kv_stride, end - begin, WHOLE, d);
     }
     const rf_span blocks = seeing_blocks(shape, task->sample, begin, end);
-    for (int64_t index = blocks.begin; index < blocks.end; index++)
-        query_block(f, task, index, items);
+    for (int64_t index = blocks.begin; index < blocks.end; index++) query_block(f, b, task, index);
 }
 
 /* delta = rowsum(do * o), for every head and row of a slice; shared out over the threads. */
@@ -214,6 +259,8 @@ void rf_attention_backward(const rf_attention_pass *passes, int count,
                             .done = scratch->done + task->first,
                             .rows = rows};
         const int64_t items = rf_attention_items(shape->group, shape->d_head);
-        run_task(&f, task, rf_workspace_mine(workspace, items));
+        const buffers b =
+            cut(scratch->bf16, rf_workspace_mine(workspace, items), shape->group, shape->d_head);
+        run_task(&f, task, &b);
     }
 }

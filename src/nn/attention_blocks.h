@@ -17,6 +17,39 @@ static inline int64_t rf_query_rows(int64_t group)
     return rows < 16 ? 16 : rows;
 }
 
+/** Rows of a block as bf16 products take them: few shapes, few kernels. */
+static inline int64_t rf_whole_stacked(int64_t stacked)
+{
+    return (stacked + RF_BF16_ROWS - 1) / RF_BF16_ROWS * RF_BF16_ROWS;
+}
+
+/** Keys likewise. */
+static inline int64_t rf_whole_keys(int64_t keys)
+{
+    return (keys + RF_SUM_LANES - 1) / RF_SUM_LANES * RF_SUM_LANES;
+}
+
+/** One thread's operands in bf16, each dense, with zeros behind its last row. */
+typedef struct rf_attention_halves {
+    const rf_bf16 *bf16;     /**< NULL: products in rf_real */
+    uint16_t *query, *d_out; /**< [whole stacked, d_head] */
+    uint16_t *key, *value;   /**< [RF_KEY_BLOCK + RF_SUM_LANES, d_head] */
+    uint16_t *p, *ds;        /**< [whole stacked, whole keys] */
+    rf_real *part;           /**< [RF_KEY_BLOCK, d_head] or [whole stacked, d_head] */
+    rf_real *scratch;
+} rf_attention_halves;
+
+/** Cuts them out of the part of a thread's items that is theirs. */
+rf_attention_halves rf_attention_halves_of(const rf_bf16 *bf16, rf_real *items, int64_t group,
+                                           int64_t d_head);
+
+/** Where that part begins: reals that blocks of queries need in rf_real. */
+int64_t rf_attention_reals(int64_t group, int64_t d_head);
+
+/** to [whole, cols] = rows of x (row stride `stride`) in bf16, then zeros. */
+void rf_halve_rows(uint16_t *to, const rf_real *x, int64_t stride, int64_t rows, int64_t whole,
+                   int64_t cols);
+
 /** Queries of one sample and key/value head, the heads of its group stacked: [group, rows]. */
 typedef struct rf_query_block {
     int64_t row;      /**< its first query's row in q, o, lse */

@@ -27,6 +27,7 @@ typedef struct run {
     rf_attention_scratch scratch;
     rf_workspace workspace;
     rf_arena arena;
+    rf_bf16 *bf16; /* NULL: products in reals */
 } run;
 
 static void lay_out(run *r, rf_arena *arena)
@@ -83,8 +84,15 @@ static void set_up(run *r, const problem *p)
     for (int64_t i = 0; i < r->q_items; i++) r->q[i] *= 3;
 }
 
+static void in_bf16(run *r)
+{
+    assert_ok(rf_bf16_create(&r->bf16, 4));
+    r->scratch.bf16 = r->bf16;
+}
+
 static void tear_down(run *r)
 {
+    rf_bf16_destroy(&r->bf16);
     rf_arena_destroy(&r->arena);
 }
 
@@ -220,18 +228,19 @@ static void attention_backward__against_differences__agrees(void **state)
     }
 }
 
-static void attention__on_one_two_and_three_threads__has_the_same_bits(void **state)
+static void check_threads(int is_bf16)
 {
-    (void)state;
     const int threads = omp_get_max_threads();
     for (int i = 0; i < PROBLEMS; i++) {
         run one, more;
         set_up(&one, &problems[i]);
+        if (is_bf16) in_bf16(&one);
         omp_set_num_threads(1);
         forward(&one);
         backward(&one);
         for (int n = 2; n <= 3; n++) {
             set_up(&more, &problems[i]);
+            if (is_bf16) in_bf16(&more);
             omp_set_num_threads(n);
             forward(&more);
             backward(&more);
@@ -245,6 +254,53 @@ static void attention__on_one_two_and_three_threads__has_the_same_bits(void **st
         tear_down(&one);
     }
     omp_set_num_threads(threads);
+}
+
+static void attention__on_one_two_and_three_threads__has_the_same_bits(void **state)
+{
+    (void)state;
+    check_threads(0);
+    check_threads(1);
+}
+
+static double distance(const rf_real *x, const rf_real *y, int64_t n)
+{
+    double far = 0, length = 0;
+    for (int64_t i = 0; i < n; i++) {
+        const double difference = (double)x[i] - (double)y[i];
+        far += difference * difference;
+        length += (double)y[i] * (double)y[i];
+    }
+    return sqrt(far / length);
+}
+
+/* Operands have 8 bits: results are off by parts of 2^-8 of their size, and by more than reals. */
+static void assert_rounded(const rf_real *x, const rf_real *y, int64_t n)
+{
+    const double far = distance(x, y, n);
+    assert_true(far < 1.5e-2);
+    assert_true(far > 1e-5);
+}
+
+static void attention_in_bf16__is_as_near_as_the_rounding(void **state)
+{
+    (void)state;
+    for (int i = 0; i < PROBLEMS; i++) {
+        if (problems[i].window == 1) continue; /* p = 1 and ds = 0 but for rounding */
+        run r, wanted;
+        set_up(&r, &problems[i]);
+        set_up(&wanted, &problems[i]);
+        in_bf16(&r);
+        forward(&r);
+        backward(&r);
+        twin(&wanted, wanted.o, wanted.dq, wanted.dk, wanted.dv);
+        assert_rounded(r.o, wanted.o, r.q_items);
+        assert_rounded(r.dq, wanted.dq, r.q_items);
+        assert_rounded(r.dk, wanted.dk, r.kv_items);
+        assert_rounded(r.dv, wanted.dv, r.kv_items);
+        tear_down(&r);
+        tear_down(&wanted);
+    }
 }
 
 static void fill_rows(rf_real *to, int64_t to_stride, const rf_real *from, int64_t from_stride,
@@ -272,6 +328,7 @@ static void assert_alone_is_the_same(run *all, const problem *p, int64_t s, int6
                           .keys = {p->keys[s]}};
     run one;
     set_up(&one, &part);
+    if (all->bf16) in_bf16(&one);
     const rf_attention *a = &all->shape, *b = &one.shape;
     const int64_t d = p->d_head, width = p->group * d;
     const int64_t q_at = all->q_begin[s] * a->q_stride + g * width;
@@ -289,12 +346,12 @@ static void assert_alone_is_the_same(run *all, const problem *p, int64_t s, int6
     tear_down(&one);
 }
 
-static void attention__of_one_head_and_sample_alone__has_the_same_bits(void **state)
+static void check_alone(int is_bf16)
 {
-    (void)state;
     for (int i = 0; i < PROBLEMS; i++) {
         run all;
         set_up(&all, &problems[i]);
+        if (is_bf16) in_bf16(&all);
         forward(&all);
         backward(&all);
         for (int64_t s = 0; s < all.shape.samples; s++)
@@ -302,6 +359,13 @@ static void attention__of_one_head_and_sample_alone__has_the_same_bits(void **st
                 assert_alone_is_the_same(&all, &problems[i], s, g);
         tear_down(&all);
     }
+}
+
+static void attention__of_one_head_and_sample_alone__has_the_same_bits(void **state)
+{
+    (void)state;
+    check_alone(0);
+    check_alone(1);
 }
 
 static void assert_same_results(const run *a, const run *b)
@@ -409,6 +473,7 @@ static int one_blas_thread(void **state)
 static const struct CMUnitTest attention[] = {
     cmocka_unit_test_setup(attention__against_its_twin__agrees, one_blas_thread),
     cmocka_unit_test(attention_backward__against_differences__agrees),
+    cmocka_unit_test(attention_in_bf16__is_as_near_as_the_rounding),
     cmocka_unit_test(attention__on_one_two_and_three_threads__has_the_same_bits),
     cmocka_unit_test(attention__of_one_head_and_sample_alone__has_the_same_bits),
     cmocka_unit_test(attention__of_three_slices_in_one_call__equals_each_alone),

@@ -49,4 +49,14 @@ void rf_bf16_nt(const rf_bf16 *bf16, rf_real *y, int64_t ldy, const uint16_t *x,
 void rf_bf16_nn(const rf_bf16 *bf16, rf_real *y, int64_t ldy, const uint16_t *x, int64_t m,
                 const rf_weight *weight, int64_t col, int64_t n, int adds, rf_real *scratch);
 
+/** Reals of scratch of a product of two activations. Local. */
+int64_t rf_bf16_dense_scratch(int64_t m, int64_t n, int64_t k);
+
+/**
+ * y [m, n] = op(a) op(b) of dense matrices: a [m, k] (RF_N) or [k, m] (RF_T), b [k, n] (RF_N) or
+ * [n, k] (RF_T). Each shape has its own kernel: callers keep to few of them. Local; as above.
+ */
+void rf_bf16_dense(const rf_bf16 *bf16, rf_real *y, rf_trans ta, rf_trans tb, int64_t m, int64_t n,
+                   int64_t k, const uint16_t *a, const uint16_t *b, rf_real *scratch);
+
 #endif

@@ -15,6 +15,7 @@
 
 #include "refract/base/arena.h"
 #include "refract/base/real.h"
+#include "refract/linalg/bf16.h"
 #include "refract/linalg/tiles.h"
 
 /**
@@ -69,16 +70,17 @@ typedef struct rf_attention_scratch {
     rf_attention_task *task; /**< [most_tasks] */
     atomic_int *done;        /**< [most_tasks] key blocks that a query block's dq holds already */
     rf_real *delta;          /**< [all heads, most_rows] rowsum(do * o) */
+    const rf_bf16 *bf16;     /**< products of operands rounded to bf16; NULL: in rf_real */
 } rf_attention_scratch;
 
 /**
- * Cuts the shared scratch for calls with `kv_heads` key/value heads in all their slices and at most
- * `rows` query rows (backward: key rows too) in at most `samples` samples. Local.
+ * Cuts the shared scratch, bf16 NULL, for calls with `kv_heads` key/value heads in all their slices
+ * and at most `rows` query rows (backward: key rows too) in at most `samples` samples. Local.
  */
 void rf_attention_scratch_layout(rf_attention_scratch *scratch, rf_arena *arena, int64_t kv_heads,
                                  int64_t group, int64_t rows, int64_t samples);
 
-/** Reals of its workspace that each thread needs. Local. */
+/** Reals of its workspace that each thread needs, with bf16 or not. Local. */
 int64_t rf_attention_items(int64_t group, int64_t d_head);
 
 /**

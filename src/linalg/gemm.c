@@ -56,31 +56,35 @@ static void put(rf_real *y, rf_real value, rf_real beta)
 }
 
 #ifndef RF_DOUBLE
-/* One row of x against blocks that are never widened; scratch [cols / 32]. */
-static void multiply_blocks(rf_real *y, const rf_real *x, const rf_weight *weight, int64_t row,
-                            int64_t n, rf_real beta, rf_real *scratch)
+/* Blocks that are never widened; scratch [m, cols / 32]. */
+static void multiply_blocks(rf_real *y, int64_t ldy, const rf_real *x, int64_t ldx, int64_t m,
+                            const rf_weight *weight, int64_t row, int64_t n, rf_real beta,
+                            rf_real *scratch)
 {
-    const int64_t k = weight->cols;
-    if (weight->dtype == RF_Q8_0) {
-        for (int64_t j = 0; j < n; j++)
-            put(y + j, rf_dot_q8_0(rf_weight_at(weight, row + j, 0), x, k), beta);
-        return;
+    const int64_t k = weight->cols, blocks = k / 32;
+    const int has_offset = weight->dtype == RF_Q4_1;
+    for (int64_t i = 0; i < m && has_offset; i++)
+        for (int64_t b = 0; b < blocks; b++)
+            scratch[i * blocks + b] = rf_sum(x + i * ldx + 32 * b, 32);
+    for (int64_t j = 0; j < n; j++) {
+        const void *w = rf_weight_at(weight, row + j, 0);
+        for (int64_t i = 0; i < m; i++)
+            put(y + i * ldy + j,
+                has_offset ? rf_dot_q4_1(w, x + i * ldx, scratch + i * blocks, k)
+                           : rf_dot_q8_0(w, x + i * ldx, k),
+                beta);
     }
-    for (int64_t i = 0; i < k / 32; i++) scratch[i] = rf_sum(x + 32 * i, 32);
-    for (int64_t j = 0; j < n; j++)
-        put(y + j, rf_dot_q4_1(rf_weight_at(weight, row + j, 0), x, scratch, k), beta);
 }
 #endif
 
-/* Each row of the weight is widened once, into the cache, for all rows of x. */
-static void multiply_few(rf_real *y, int64_t ldy, const rf_real *x, int64_t ldx, int64_t m,
-                         const rf_weight *weight, int64_t row, int64_t n, rf_real beta,
-                         rf_real *scratch)
+void rf_weight_by_row(rf_real *y, int64_t ldy, const rf_real *x, int64_t ldx, int64_t m,
+                      const rf_weight *weight, int64_t row, int64_t n, rf_real beta,
+                      rf_real *scratch)
 {
     const int64_t k = weight->cols;
 #ifndef RF_DOUBLE
-    if (m == 1 && (weight->dtype == RF_Q4_1 || weight->dtype == RF_Q8_0)) {
-        multiply_blocks(y, x, weight, row, n, beta, scratch);
+    if (weight->dtype == RF_Q4_1 || weight->dtype == RF_Q8_0) {
+        multiply_blocks(y, ldy, x, ldx, m, weight, row, n, beta, scratch);
         return;
     }
 #endif
@@ -100,7 +104,7 @@ void rf_weight_nt(rf_real *y, int64_t ldy, const rf_real *x, int64_t ldx, int64_
     const int64_t k = weight->cols;
     const void *tile = rf_weight_at(weight, row, 0);
     if (m <= RF_FEW_ROWS) {
-        multiply_few(y, ldy, x, ldx, m, weight, row, n, beta, scratch);
+        rf_weight_by_row(y, ldy, x, ldx, m, weight, row, n, beta, scratch);
         return;
     }
     if (weight->dtype != RF_DTYPE_REAL) {

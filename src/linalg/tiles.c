@@ -31,6 +31,11 @@ rf_tiles rf_tall_tiles_of(int64_t rows, int64_t cols)
     return cut(rows, cols, RF_TALL_ROWS, RF_TALL_COLS);
 }
 
+rf_tiles rf_flat_tiles_of(int64_t rows, int64_t cols)
+{
+    return cut(rows, cols, RF_TILE_ROWS, RF_FLAT_COLS);
+}
+
 rf_tile rf_tile_at(const rf_tiles *tiles, int64_t i)
 {
     rf_tile tile = {.row = i / tiles->col_blocks * tiles->tile_rows,

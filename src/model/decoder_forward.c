@@ -73,6 +73,7 @@ static void attend(rf_decoder *m, const rf_tokens *tokens, int64_t layer)
         rf_rope_forward(state->k + (m->slice[i].k - state->k), shape->kv_stride, &m->rope,
                         tokens->position, tokens->tokens, shape->kv_heads);
     }
+    decoder_cache_keys(m, tokens, layer, count);
     rf_attention_forward(m->slice, count, &m->attention, &m->context.workspace);
 }
 
@@ -138,6 +139,7 @@ void rf_decoder_forward(rf_decoder *m, const rf_tokens *tokens)
     RF_ASSERT(t <= m->max_tokens && tokens->samples <= m->max_samples,
               "%lld tokens in %lld samples", (long long)t, (long long)tokens->samples);
     m->context.dropout = tokens->dropout;
+    if (!m->cache) m->context.by_row = 0;
     double clock = MPI_Wtime();
     rf_embedding_forward(&m->context, &m->embed, m->state[0].h, tokens->ids, t);
     clock = decoder_lap(m, RF_PHASE_EMBED, clock);

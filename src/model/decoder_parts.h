@@ -21,6 +21,9 @@ rf_real *decoder_norm_gradient(const rf_decoder *m, int64_t row);
 int decoder_slices(rf_decoder *m, const rf_tokens *tokens, int64_t layer, const rf_real *d_o,
                    rf_real *dq);
 
+/* With a cache: takes the keys and values of `count` slices into it and points these there. */
+void decoder_cache_keys(rf_decoder *m, const rf_tokens *tokens, int64_t layer, int count);
+
 /* A layer's pass with what it keeps of this micro-batch; y: of a column-parallel one. */
 rf_linear_pass decoder_pass(const rf_decoder *m, int64_t layer, int kind, rf_real *y);
 

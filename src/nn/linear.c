@@ -128,7 +128,7 @@ void tile_scratch_mine(tile_scratch *scratch, const rf_linear_context *context,
 void share_rounded(const rf_linear_context *context, int64_t at, const rf_real *x, int64_t items)
 {
     enum { PIECE = 16384 };
-    if (!context->bf16) return;
+    if (!context->bf16 || context->by_row) return;
 #pragma omp for schedule(static) nowait
     for (int64_t i = 0; i < items; i += PIECE)
         rf_bf16_take(context->rounded + at + i, x + i, items - i < PIECE ? items - i : PIECE);
@@ -136,13 +136,24 @@ void share_rounded(const rf_linear_context *context, int64_t at, const rf_real *
 
 rf_tiles linear_tiles(const rf_linear_context *context, int64_t rows, int64_t cols)
 {
+    if (context->by_row) return rf_flat_tiles_of(rows, cols);
     return context->bf16 ? rf_tall_tiles_of(rows, cols) : rf_tiles_of(rows, cols);
+}
+
+void rows_nt(const rf_linear_context *context, int64_t m, int64_t n, int64_t k, rf_real alpha,
+             const rf_real *a, const rf_real *b, rf_real beta, rf_real *c, int64_t ldc)
+{
+    const int64_t step = context->by_row ? 1 : m;
+    for (int64_t i = 0; i < m; i += step)
+        rf_gemm(RF_N, RF_T, step, n, k, alpha, a + i * k, k, b, k, beta, c + i * ldc, ldc);
 }
 
 void tile_nt(const rf_linear_context *context, rf_real *y, int64_t ldy, tile_rows x,
              const rf_weight *w, rf_tile tile, rf_real *scratch)
 {
-    if (context->bf16 && tile.rows > RF_FEW_ROWS)
+    if (context->by_row)
+        rf_weight_by_row(y, ldy, x.x, w->cols, tile.rows, w, tile.col, tile.cols, 0, scratch);
+    else if (context->bf16 && tile.rows > RF_FEW_ROWS)
         rf_bf16_nt(context->bf16, y, ldy, context->rounded + x.at, tile.rows, w, tile.col,
                    tile.cols, 0, scratch);
     else

@@ -20,8 +20,8 @@ static void share_down(const rf_linear_context *context, const rf_linear_pass *p
                              lr->stream, row, rows, 0, d_in);
             in = scratch.mask;
         }
-        rf_gemm(RF_N, RF_T, rows, lr->r, d_in, lr->scaling, in, d_in, lr->a, d_in, 0,
-                pass->xs + row * lr->r, lr->r);
+        rows_nt(context, rows, lr->r, d_in, lr->scaling, in, lr->a, 0, pass->xs + row * lr->r,
+                lr->r);
     }
 }
 
@@ -43,8 +43,8 @@ static void share_forward(const rf_linear_context *context, const rf_linear_pass
         tile_nt(context, y, view.width, in, &view.w, tile, scratch.widen);
         if (linear->lowrank) {
             const int64_t r = linear->lowrank->r;
-            rf_gemm(RF_N, RF_T, tile.rows, tile.cols, r, 1, pass->xs + tile.row * r, r,
-                    view.b + tile.col * r, r, 1, y, view.width);
+            rows_nt(context, tile.rows, tile.cols, r, 1, pass->xs + tile.row * r,
+                    view.b + tile.col * r, 1, y, view.width);
         }
         if (view.scale)
             tile_scale_output(y, pass->z ? pass->z + (y - pass->y) : NULL, view.width,

@@ -49,6 +49,10 @@ void tile_nt(const rf_linear_context *context, rf_real *y, int64_t ldy, tile_row
 void tile_nn(const rf_linear_context *context, rf_real *y, int64_t ldy, tile_rows x,
              const rf_weight *w, rf_tile tile, int adds, rf_real *scratch);
 
+/* c [m, n] = alpha a [m, k] b [n, k]^T + beta c; each row apart where the pass goes by rows. */
+void rows_nt(const rf_linear_context *context, int64_t m, int64_t n, int64_t k, rf_real alpha,
+             const rf_real *a, const rf_real *b, rf_real beta, rf_real *c, int64_t ldc);
+
 /* 1 when this layer's adapter drops inputs in this pass. */
 int linear_drops(const rf_linear_context *context, const rf_linear *linear);
 

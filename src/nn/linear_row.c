@@ -30,8 +30,8 @@ static void share_down(const rf_linear_context *context, const rf_linear *linear
                                  lr->dropout, lr->stream, row, rows, view.first_col, view.width);
                 in = scratch.mask;
             }
-            rf_gemm(RF_N, RF_T, rows, lr->r, view.width, lr->scaling, in, view.width, view.a,
-                    view.width, 0, rf_tree_leaf(&scratch.tree), lr->r);
+            rows_nt(context, rows, lr->r, view.width, lr->scaling, in, view.a, 0,
+                    rf_tree_leaf(&scratch.tree), lr->r);
             rf_tree_push(&scratch.tree);
         }
         tile_store(xs + row * lr->r, lr->r, rf_tree_root(&scratch.tree), rows, lr->r);
@@ -79,8 +79,8 @@ static void share_output(const rf_linear_context *context, const rf_linear *line
                        tile.cols);
         if (!(parts & Y_REST)) continue;
         if (lr)
-            rf_gemm(RF_N, RF_T, tile.rows, tile.cols, lr->r, 1, xs + tile.row * lr->r, lr->r,
-                    lr->b + tile.col * lr->r, lr->r, 1, y, d_out);
+            rows_nt(context, tile.rows, tile.cols, lr->r, 1, xs + tile.row * lr->r,
+                    lr->b + tile.col * lr->r, 1, y, d_out);
         if (lr && linear_scales(linear))
             tile_scale_output(y, z ? z + (y - context->exchange) : NULL, d_out,
                               lr->out_scale + tile.col, tile.rows, tile.cols);

@@ -45,6 +45,15 @@ int64_t rf_weight_scratch(const rf_weight *weight, int64_t width);
  * is what takes the time then, so it is read once, as it lies. */
 enum { RF_FEW_ROWS = 4 };
 
+/**
+ * y [m, n] = x [m, cols] W[row .. row+n, :]^T + beta y, beta 0 or 1, for any m up to 256: a row's
+ * bits are the same whatever other rows there are. Each row of the weight is read once, and widened
+ * at most into the cache. Local.
+ */
+void rf_weight_by_row(rf_real *y, int64_t ldy, const rf_real *x, int64_t ldx, int64_t m,
+                      const rf_weight *weight, int64_t row, int64_t n, rf_real beta,
+                      rf_real *scratch);
+
 /** y [m, n] = x [m, cols] W[row .. row+n, :]^T + beta y, beta 0 or 1 for few rows. Local. */
 void rf_weight_nt(rf_real *y, int64_t ldy, const rf_real *x, int64_t ldx, int64_t m,
                   const rf_weight *weight, int64_t row, int64_t n, rf_real beta, rf_real *scratch);

@@ -15,7 +15,8 @@ enum {
     RF_TILE_ROWS = 256, /**< tokens of a tile, at most */
     RF_TILE_COLS = 384, /**< features of a tile, at most */
     RF_TALL_ROWS = 256, /**< the same of a narrow tile: bf16 kernels want many rows for each row */
-    RF_TALL_COLS = 192  /**< of the weight, threads more tiles than one or two each */
+    RF_TALL_COLS = 192, /**< of the weight, threads more tiles than one or two each */
+    RF_FLAT_COLS = 96   /**< of a flat tile: few rows, work for all threads */
 };
 
 /** A matrix [rows, cols] cut into row_blocks x col_blocks tiles. */
@@ -34,6 +35,8 @@ typedef struct rf_tile {
 rf_tiles rf_tiles_of(int64_t rows, int64_t cols);
 /** The same into tall tiles. Local. */
 rf_tiles rf_tall_tiles_of(int64_t rows, int64_t cols);
+/** The same into flat tiles. Local. */
+rf_tiles rf_flat_tiles_of(int64_t rows, int64_t cols);
 /** Tile i of the matrix, column blocks first. Local. */
 rf_tile rf_tile_at(const rf_tiles *tiles, int64_t i);
 

@@ -124,6 +124,7 @@ typedef struct rf_decoder {
     rf_rope_table rope;
     rf_attention_scratch attention;
     rf_attention_pass *slice; /**< [local slices] of the block at work */
+    struct rf_cache *cache;   /**< see cache.h: what came before the tokens of this pass; or NULL */
     rf_head_scratch head_scratch;
     rf_block_state *state;       /**< [layers]; owned */
     rf_real *x, *dh, *h_last;    /**< [tokens, d_model] */

@@ -62,7 +62,8 @@ typedef struct rf_linear_context {
     const rf_dropout *dropout; /**< NULL: no dropout (evaluation) */
     const rf_bf16 *bf16;       /**< products with weights in bf16; NULL: in rf_real */
     uint16_t *rounded;         /**< with bf16: the operands of the pass at work */
-    double reduce_seconds;     /**< time in reductions between ranks, summed */
+    int by_row; /**< 1: forward row by row in reals, each row's bits as if it were alone */
+    double reduce_seconds; /**< time in reductions between ranks, summed */
 } rf_linear_context;
 
 /** Reals of per-thread scratch that passes of this layer need, with products in bf16 or not. Local.

@@ -34,11 +34,12 @@ void rf_log_info(rf_log *log, const char *format, ...)
     if (log->rank != 0) return;
     va_list arguments;
     if (!log->quiet) {
+        FILE *out = log->to_errors ? stderr : stdout;
         va_start(arguments, format);
-        vprintf(format, arguments);
+        vfprintf(out, format, arguments);
         va_end(arguments);
-        putchar('\n');
-        fflush(stdout);
+        fputc('\n', out);
+        fflush(out);
     }
     if (log->file) {
         va_start(arguments, format);

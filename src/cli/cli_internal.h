@@ -36,6 +36,7 @@ rf_environment rf_cli_environment(rf_cli *cli);
 rf_status rf_cli_config(rf_cli *cli, int argc, char **argv);
 rf_status rf_cli_eval(rf_cli *cli, int argc, char **argv);
 rf_status rf_cli_export(rf_cli *cli, int argc, char **argv);
+rf_status rf_cli_generate(rf_cli *cli, int argc, char **argv);
 rf_status rf_cli_inspect(rf_cli *cli, int argc, char **argv);
 rf_status rf_cli_methods(rf_cli *cli, int argc, char **argv);
 rf_status rf_cli_plan(rf_cli *cli, int argc, char **argv);

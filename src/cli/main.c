@@ -14,6 +14,7 @@ static const rf_command commands[] = {
     {"eval", "score a base model, a run, a checkpoint or a PEFT folder", rf_cli_eval},
     {"export", "an adapter or a model as a folder for others, compared with the trained one",
      rf_cli_export},
+    {"generate", "text from prompts, greedy or sampled", rf_cli_generate},
     {"inspect", "what a checkpoint, telemetry, token or safetensors file holds", rf_cli_inspect},
     {"methods", "every method, its paper, its keys, what it combines with", rf_cli_methods},
     {"plan", "what a run will take, and a batch script, before it is queued", rf_cli_plan},

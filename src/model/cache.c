@@ -66,8 +66,11 @@ void rf_decoder_extend(rf_decoder *m, rf_cache *cache, const int64_t *slot, cons
         cache->k_begin[s] = slot[s] * cache->capacity;
         cache->k_end[s] = cache->k_begin[s] + *length;
     }
+    const rf_bf16 *bf16 = m->attention.bf16;
     m->cache = cache;
     m->context.by_row = tokens->tokens == tokens->samples;
+    if (m->context.by_row) m->attention.bf16 = NULL;
     rf_decoder_forward(m, tokens);
+    m->attention.bf16 = bf16;
     m->cache = NULL;
 }

@@ -17,6 +17,7 @@ typedef struct rf_log {
     char host[64];    /**< this rank's host name */
     FILE *file;       /**< owned; NULL until attached */
     int quiet;        /**< 1: nothing to standard output */
+    int to_errors;    /**< 1: information goes to standard error, as standard output is a result */
     int64_t warnings; /**< counted on this rank */
 } rf_log;
 

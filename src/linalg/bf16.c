@@ -88,31 +88,45 @@ static void widen(rf_real *out, const uint16_t *in, int64_t n)
     rf_convert(out, RF_DTYPE_REAL, in, RF_BF16, n);
 }
 
-/* y [m, n] (+)= x [m, k] op(w). */
+/* y [m, n] (+)= x [m, k] op(w), rows of w ldw apart; rows that are no whole number of RF_BF16_ROWS
+ * go by way of p->y. */
 static void multiply(const rf_bf16 *bf16, rf_real *y, int64_t ldy, const uint16_t *x, int64_t m,
-                     int64_t n, int64_t k, rf_trans tw, const uint16_t *w, int adds, const parts *p)
+                     int64_t n, int64_t k, rf_trans tw, const uint16_t *w, int64_t ldw, int adds,
+                     const parts *p)
 {
     if (m == 0 || n == 0) return;
-    if (!bf16->kernels) {
-        rf_real *wide_w = p->wide + m * k;
-        widen(p->wide, x, m * k);
-        widen(wide_w, w, n * k);
-        rf_gemm(RF_N, tw, m, n, k, 1, p->wide, k, wide_w, tw == RF_T ? k : n, adds ? 1 : 0, y, ldy);
-        return;
-    }
 #ifndef RF_DOUBLE
-    const int thread = omp_get_thread_num();
+    const int thread = omp_get_thread_num(), direct = m == whole_rows(m);
     RF_ASSERT(thread < bf16->threads, "thread %d of %d", thread, bf16->threads);
-    const int direct = !adds && ldy == n && m == whole_rows(m);
-    bf16_kernels_multiply(bf16->kernels[thread], RF_N, tw, whole_rows(m), n, k, x, w,
-                          direct ? y : p->y);
+    const bf16_product product = {.ta = RF_N,
+                                  .tb = tw,
+                                  .m = whole_rows(m),
+                                  .n = n,
+                                  .k = k,
+                                  .ldb = ldw,
+                                  .ldc = direct ? ldy : n,
+                                  .adds = direct && adds};
+    bf16_kernels_multiply(bf16->kernels[thread], &product, x, w, direct ? y : p->y);
     for (int64_t i = 0; i < m && !direct; i++) {
         if (adds)
             rf_add(y + i * ldy, p->y + i * n, n);
         else
             memcpy(y + i * ldy, p->y + i * n, (size_t)n * sizeof *y);
     }
+#else
+    (void)bf16, (void)y, (void)ldy, (void)x, (void)k, (void)tw, (void)w, (void)ldw, (void)adds;
+    (void)p;
 #endif
+}
+
+/* The same without fast bf16, by OpenBLAS on the operands widened again; w is dense. */
+static void multiply_wide(rf_real *y, int64_t ldy, const uint16_t *x, int64_t m, int64_t n,
+                          int64_t k, rf_trans tw, const uint16_t *w, int adds, const parts *p)
+{
+    rf_real *wide_w = p->wide + m * k;
+    widen(p->wide, x, m * k);
+    widen(wide_w, w, n * k);
+    rf_gemm(RF_N, tw, m, n, k, 1, p->wide, k, wide_w, tw == RF_T ? k : n, adds ? 1 : 0, y, ldy);
 }
 
 void rf_bf16_nt(const rf_bf16 *bf16, rf_real *y, int64_t ldy, const uint16_t *x, int64_t m,
@@ -126,7 +140,10 @@ void rf_bf16_nt(const rf_bf16 *bf16, rf_real *y, int64_t ldy, const uint16_t *x,
         rf_convert(p.tile, RF_BF16, tile, weight->dtype, n * k);
         tile = p.tile;
     }
-    multiply(bf16, y, ldy, x, m, n, k, RF_T, tile, adds, &p);
+    if (bf16->kernels)
+        multiply(bf16, y, ldy, x, m, n, k, RF_T, tile, k, adds, &p);
+    else
+        multiply_wide(y, ldy, x, m, n, k, RF_T, tile, adds, &p);
 }
 
 /* tile [rows, n] = columns [col, col + n) of the weight, dense. */
@@ -149,14 +166,18 @@ void rf_bf16_nn(const rf_bf16 *bf16, rf_real *y, int64_t ldy, const uint16_t *x,
                 const rf_weight *weight, int64_t col, int64_t n, int adds, rf_real *scratch)
 {
     const int64_t k = weight->rows;
-    const uint16_t *tile = weight->data;
     parts p;
     cut(&p, scratch, m, n, k, weight->cols);
-    if (weight->dtype != RF_BF16 || n != weight->cols) {
-        take_columns(&p, weight, col, n);
-        tile = p.tile;
+    if (bf16->kernels && weight->dtype == RF_BF16) {
+        const uint16_t *columns = (const uint16_t *)weight->data + col;
+        multiply(bf16, y, ldy, x, m, n, k, RF_N, columns, weight->cols, adds, &p);
+        return;
     }
-    multiply(bf16, y, ldy, x, m, n, k, RF_N, tile, adds, &p);
+    take_columns(&p, weight, col, n);
+    if (bf16->kernels)
+        multiply(bf16, y, ldy, x, m, n, k, RF_N, p.tile, n, adds, &p);
+    else
+        multiply_wide(y, ldy, x, m, n, k, RF_N, p.tile, adds, &p);
 }
 
 int64_t rf_bf16_dense_scratch(int64_t m, int64_t n, int64_t k)
@@ -172,7 +193,9 @@ void rf_bf16_dense(const rf_bf16 *bf16, rf_real *y, rf_trans ta, rf_trans tb, in
     if (bf16->kernels) {
         const int thread = omp_get_thread_num();
         RF_ASSERT(thread < bf16->threads, "thread %d of %d", thread, bf16->threads);
-        bf16_kernels_multiply(bf16->kernels[thread], ta, tb, m, n, k, a, b, y);
+        const bf16_product product = {
+            .ta = ta, .tb = tb, .m = m, .n = n, .k = k, .ldb = tb == RF_T ? k : n, .ldc = n};
+        bf16_kernels_multiply(bf16->kernels[thread], &product, a, b, y);
         return;
     }
 #else

@@ -8,8 +8,7 @@ enum { SLOTS = 1024, MOST = 768 }; /* of the table of shapes; more than MOST: it
 
 /* One shape's kernel, with the memory objects that carry its operands' addresses. */
 typedef struct kernel {
-    int64_t m, n, k;
-    rf_trans ta, tb;
+    bf16_product of;
     dnnl_primitive_t run; /* NULL: the slot is free */
     dnnl_memory_t a, b, c;
 } kernel;
@@ -73,7 +72,7 @@ void bf16_kernels_destroy(bf16_kernels **kernels)
 static void check(dnnl_status_t status, const kernel *slot)
 {
     RF_ASSERT(status == dnnl_success, "oneDNN status %d for bf16 [%lld, %lld] x %lld", (int)status,
-              (long long)slot->m, (long long)slot->n, (long long)slot->k);
+              (long long)slot->of.m, (long long)slot->of.n, (long long)slot->of.k);
 }
 
 static dnnl_memory_t matrix(const bf16_kernels *kernels, const kernel *slot,
@@ -88,34 +87,54 @@ static dnnl_memory_t matrix(const bf16_kernels *kernels, const kernel *slot,
 
 static void make(const bf16_kernels *kernels, kernel *slot)
 {
-    const int64_t m = slot->m, n = slot->n, k = slot->k;
+    const bf16_product *p = &slot->of;
     dnnl_memory_desc_t a, b, c;
     dnnl_matmul_desc_t product;
+    dnnl_post_ops_t sum = NULL;
+    dnnl_primitive_attr_t attributes = NULL;
     dnnl_primitive_desc_t description = NULL;
-    slot->a = matrix(kernels, slot, &a, dnnl_bf16, (dnnl_dims_t){m, k},
-                     slot->ta == RF_T ? (dnnl_dims_t){1, m} : (dnnl_dims_t){k, 1});
-    slot->b = matrix(kernels, slot, &b, dnnl_bf16, (dnnl_dims_t){k, n},
-                     slot->tb == RF_T ? (dnnl_dims_t){1, k} : (dnnl_dims_t){n, 1});
-    slot->c = matrix(kernels, slot, &c, dnnl_f32, (dnnl_dims_t){m, n}, (dnnl_dims_t){n, 1});
+    slot->a = matrix(kernels, slot, &a, dnnl_bf16, (dnnl_dims_t){p->m, p->k},
+                     p->ta == RF_T ? (dnnl_dims_t){1, p->m} : (dnnl_dims_t){p->k, 1});
+    slot->b = matrix(kernels, slot, &b, dnnl_bf16, (dnnl_dims_t){p->k, p->n},
+                     p->tb == RF_T ? (dnnl_dims_t){1, p->ldb} : (dnnl_dims_t){p->ldb, 1});
+    slot->c =
+        matrix(kernels, slot, &c, dnnl_f32, (dnnl_dims_t){p->m, p->n}, (dnnl_dims_t){p->ldc, 1});
+    check(dnnl_primitive_attr_create(&attributes), slot);
+    check(dnnl_post_ops_create(&sum), slot);
+    if (p->adds) check(dnnl_post_ops_append_sum(sum, 1), slot);
+    check(dnnl_primitive_attr_set_post_ops(attributes, sum), slot);
     check(dnnl_matmul_desc_init(&product, &a, &b, NULL, &c), slot);
-    check(dnnl_primitive_desc_create(&description, &product, NULL, kernels->engine, NULL), slot);
+    check(dnnl_primitive_desc_create(&description, &product, attributes, kernels->engine, NULL),
+          slot);
     check(dnnl_primitive_create(&slot->run, description), slot);
     dnnl_primitive_desc_destroy(description);
+    dnnl_primitive_attr_destroy(attributes);
+    dnnl_post_ops_destroy(sum);
 }
 
-static kernel *find(bf16_kernels *kernels, rf_trans ta, rf_trans tb, int64_t m, int64_t n,
-                    int64_t k)
+static int same(const bf16_product *x, const bf16_product *y)
+{
+    return x->m == y->m && x->n == y->n && x->k == y->k && x->ldb == y->ldb && x->ldc == y->ldc &&
+           x->ta == y->ta && x->tb == y->tb && x->adds == y->adds;
+}
+
+static uint64_t place(const bf16_product *p)
+{
+    const int64_t kind = (p->ta == RF_T ? 4 : 0) + (p->tb == RF_T ? 2 : 0) + p->adds;
+    const int64_t sizes[] = {p->m, p->n, p->k, p->ldb, p->ldc, kind};
+    uint64_t at = 0;
+    for (int i = 0; i < 6; i++) at = (at + (uint64_t)sizes[i]) * 0x9E3779B97F4A7C15u;
+    return at >> 32;
+}
+
+static kernel *find(bf16_kernels *kernels, const bf16_product *product)
 {
     if (kernels->count >= MOST) clear(kernels);
-    uint64_t at = (uint64_t)((m * 31 + n) * 37 + k) * 4;
-    at += (ta == RF_T ? 2u : 0u) + (tb == RF_T ? 1u : 0u);
-    for (at = at * 0x9E3779B97F4A7C15u >> 32;; at++) {
+    for (uint64_t at = place(product);; at++) {
         kernel *slot = &kernels->slot[at % SLOTS];
-        if (slot->run && slot->m == m && slot->n == n && slot->k == k && slot->ta == ta &&
-            slot->tb == tb)
-            return slot;
+        if (slot->run && same(&slot->of, product)) return slot;
         if (slot->run) continue;
-        *slot = (kernel){.m = m, .n = n, .k = k, .ta = ta, .tb = tb};
+        *slot = (kernel){.of = *product};
         make(kernels, slot);
         kernels->count++;
         return slot;
@@ -131,13 +150,13 @@ static void put(dnnl_exec_arg_t *arg, int which, dnnl_memory_t memory, const voi
 
 /* oneDNN cuts the work by the number of threads it believes it has: it is told one, in the calling
  * thread only. */
-void bf16_kernels_multiply(bf16_kernels *kernels, rf_trans ta, rf_trans tb, int64_t m, int64_t n,
-                           int64_t k, const uint16_t *a, const uint16_t *b, float *c)
+void bf16_kernels_multiply(bf16_kernels *kernels, const bf16_product *product, const uint16_t *a,
+                           const uint16_t *b, float *c)
 {
     const int threads = omp_get_max_threads();
     dnnl_exec_arg_t args[3];
     omp_set_num_threads(1);
-    const kernel *slot = find(kernels, ta, tb, m, n, k);
+    const kernel *slot = find(kernels, product);
     put(&args[0], DNNL_ARG_SRC, slot->a, a, slot);
     put(&args[1], DNNL_ARG_WEIGHTS, slot->b, b, slot);
     put(&args[2], DNNL_ARG_DST, slot->c, c, slot);

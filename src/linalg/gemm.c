@@ -56,23 +56,31 @@ static void put(rf_real *y, rf_real value, rf_real beta)
 }
 
 #ifndef RF_DOUBLE
-/* Blocks that are never widened; scratch [m, cols / 32]. */
+enum { FEW_BLOCK_ROWS = 32 }; /* of a weight: they stay in the cache for all rows of x */
+
+/* Blocks that are never widened; scratch [m, cols / 16]. */
 static void multiply_blocks(rf_real *y, int64_t ldy, const rf_real *x, int64_t ldx, int64_t m,
                             const rf_weight *weight, int64_t row, int64_t n, rf_real beta,
                             rf_real *scratch)
 {
-    const int64_t k = weight->cols, blocks = k / 32;
-    const int has_offset = weight->dtype == RF_Q4_1;
-    for (int64_t i = 0; i < m && has_offset; i++)
-        for (int64_t b = 0; b < blocks; b++)
-            scratch[i * blocks + b] = rf_sum(x + i * ldx + 32 * b, 32);
-    for (int64_t j = 0; j < n; j++) {
+    const int64_t k = weight->cols, items = k / 16;
+    const int is_q4_1 = weight->dtype == RF_Q4_1;
+    float part[FEW_BLOCK_ROWS];
+    for (int64_t i = 0; i < m && is_q4_1; i++)
+        for (int64_t b = 0; b < k / 32; b++) {
+            scratch[i * items + 2 * b] = 0;
+            scratch[i * items + 2 * b + 1] = rf_sum(x + i * ldx + 32 * b, 32);
+        }
+    for (int64_t j = 0; j < n; j += FEW_BLOCK_ROWS) {
+        const int64_t count = n - j < FEW_BLOCK_ROWS ? n - j : FEW_BLOCK_ROWS;
         const void *w = rf_weight_at(weight, row + j, 0);
-        for (int64_t i = 0; i < m; i++)
-            put(y + i * ldy + j,
-                has_offset ? rf_dot_q4_1(w, x + i * ldx, scratch + i * blocks, k)
-                           : rf_dot_q8_0(w, x + i * ldx, k),
-                beta);
+        for (int64_t i = 0; i < m; i++) {
+            if (is_q4_1)
+                rf_rows_q4_1(part, w, count, x + i * ldx, scratch + i * items, k);
+            else
+                rf_rows_q8_0(part, w, count, x + i * ldx, k);
+            for (int64_t l = 0; l < count; l++) put(y + i * ldy + j + l, part[l], beta);
+        }
     }
 }
 #endif

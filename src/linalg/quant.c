@@ -164,40 +164,6 @@ static void narrow_q4_1(uint8_t *restrict b, const float *restrict x)
                              nibble((x[j + 16] - least) * inverse + 0.5f) << 4);
 }
 
-float rf_dot_q4_1(const void *blocks, const float *restrict x, const float *sums, int64_t n)
-{
-    enum { LANES = 16 };
-    float lane[LANES] = {0}, offset = 0;
-    const uint8_t *b = blocks;
-    for (int64_t i = 0; i < n; i += 32, b += 20) {
-        const float d = half_at(b);
-        offset += half_at(b + 2) * sums[i / 32];
-        for (int j = 0; j < LANES; j++) {
-            const float low = (float)(b[4 + j] & 15), high = (float)(b[4 + j] >> 4);
-            const float both = __builtin_fmaf(low, x[i + j], high * x[i + j + LANES]);
-            lane[j] = __builtin_fmaf(d, both, lane[j]);
-        }
-    }
-    for (int step = LANES / 2; step > 0; step /= 2)
-        for (int j = 0; j < step; j++) lane[j] += lane[j + step];
-    return lane[0] + offset;
-}
-
-float rf_dot_q8_0(const void *blocks, const float *restrict x, int64_t n)
-{
-    enum { LANES = 32 };
-    float lane[LANES] = {0};
-    const uint8_t *b = blocks;
-    for (int64_t i = 0; i < n; i += LANES, b += 34) {
-        const float d = half_at(b);
-        for (int j = 0; j < LANES; j++)
-            lane[j] = __builtin_fmaf(d * (float)(int8_t)b[2 + j], x[i + j], lane[j]);
-    }
-    for (int step = LANES / 2; step > 0; step /= 2)
-        for (int j = 0; j < step; j++) lane[j] += lane[j + step];
-    return lane[0];
-}
-
 typedef void widen_block(float *out, const uint8_t *block);
 typedef void narrow_block(uint8_t *block, const float *in);
 

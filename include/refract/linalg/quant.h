@@ -33,11 +33,13 @@ void rf_dequantise(float *out, rf_dtype dtype, const void *blocks, int64_t n);
 void rf_quantise(void *blocks, rf_dtype dtype, const float *in, int64_t n);
 
 /**
- * sum_i w[i] x[i] of n items (whole blocks of 32) in Q4_1, straight from the blocks; sums [n / 32]:
- * of x over each block. Its bits depend on the values alone. Local; cannot fail.
+ * y[j] = sum_i w[j][i] x[i] for `rows` rows of n items (whole blocks of 32) in Q4_1, straight from
+ * the blocks; sums [n / 32][2]: 0, then the sum of x over the block. The bits of y[j] depend on
+ * row j and x alone. Local; cannot fail.
  */
-float rf_dot_q4_1(const void *blocks, const float *x, const float *sums, int64_t n);
+void rf_rows_q4_1(float *y, const void *blocks, int64_t rows, const float *x, const float *sums,
+                  int64_t n);
 /** The same in Q8_0, which needs no sums. Local; cannot fail. */
-float rf_dot_q8_0(const void *blocks, const float *x, int64_t n);
+void rf_rows_q8_0(float *y, const void *blocks, int64_t rows, const float *x, int64_t n);
 
 #endif

@@ -1,5 +1,6 @@
-/* Products with rows of blocks as they lie: with AVX-512 four rows at a time, else in plain C, by
- * the same operations in the same order. */
+/* Products with rows of blocks as they lie: with AVX-512, else in plain C, by the same operations
+ * in the same order. Rows are read one after another (several at a time come from memory at half
+ * the rate); even and odd blocks of Q4_1 have sums of their own, for shorter chains. */
 #include <string.h>
 
 #include "refract/linalg/convert.h"
@@ -11,7 +12,7 @@
 #define IS_WIDE 0
 #endif
 
-enum { LANES = 16, TOGETHER = 4, Q4_1_BYTES = 20, Q8_0_BYTES = 34 };
+enum { LANES = 16, Q4_1_BYTES = 20, Q8_0_BYTES = 34 };
 
 #if !IS_WIDE
 static float half_at(const uint8_t *at)
@@ -21,38 +22,38 @@ static float half_at(const uint8_t *at)
     return rf_f16_widen(bits);
 }
 
-static float fold(float *lane)
+static float fold(float lane[2][LANES])
 {
+    for (int j = 0; j < LANES; j++) lane[0][j] += lane[1][j];
     for (int step = LANES / 2; step > 0; step /= 2)
-        for (int j = 0; j < step; j++) lane[j] += lane[j + step];
-    return lane[0];
+        for (int j = 0; j < step; j++) lane[0][j] += lane[0][j + step];
+    return lane[0][0];
 }
 
 static float row_q4_1(const uint8_t *b, const float *restrict x, const float *sums, int64_t n)
 {
-    float lane[LANES] = {0}, offset = 0;
+    float lane[2][LANES] = {{0}}, offset = 0;
     for (int64_t i = 0; i < n; i += 32, b += Q4_1_BYTES) {
         const float d = half_at(b);
         offset = __builtin_fmaf(half_at(b + 2), sums[i / 16 + 1], offset);
         for (int j = 0; j < LANES; j++) {
             const float low = (float)(b[4 + j] & 15), high = (float)(b[4 + j] >> 4);
             const float both = __builtin_fmaf(low, x[i + j], high * x[i + j + LANES]);
-            lane[j] = __builtin_fmaf(d, both, lane[j]);
+            lane[i / 32 % 2][j] = __builtin_fmaf(d, both, lane[i / 32 % 2][j]);
         }
     }
     return fold(lane) + offset;
 }
 
+/* As if the row were widened first. */
 static float row_q8_0(const uint8_t *b, const float *restrict x, int64_t n)
 {
-    float lane[LANES] = {0};
+    float lane[2][LANES] = {{0}};
     for (int64_t i = 0; i < n; i += 32, b += Q8_0_BYTES) {
         const float d = half_at(b);
-        for (int j = 0; j < LANES; j++) {
-            const float low = (float)(int8_t)b[2 + j], high = (float)(int8_t)b[2 + LANES + j];
-            const float both = __builtin_fmaf(low, x[i + j], high * x[i + j + LANES]);
-            lane[j] = __builtin_fmaf(d, both, lane[j]);
-        }
+        for (int j = 0; j < 32; j++)
+            lane[j / LANES][j % LANES] =
+                __builtin_fmaf(d * (float)(int8_t)b[2 + j], x[i + j], lane[j / LANES][j % LANES]);
     }
     return fold(lane);
 }
@@ -82,35 +83,33 @@ static inline __m128 two_floats(const float *at)
     return _mm_castpd_ps(_mm_set_sd(bits));
 }
 
-/* `count` rows, a constant where it is called. */
-static inline __attribute__((always_inline)) void
-rows_q4_1(float *y, int count, const uint8_t *w, const float *x, const float *sums, int64_t n)
+/* Block `b`, whose items meet x [32]; *offset: of its smallest values. */
+static inline __m512 add_q4_1(__m512 lane, const uint8_t *b, const float *x, const float *sums,
+                              __m128 *offset)
 {
-    const int64_t row = n / 32 * Q4_1_BYTES;
     const __m512 number =
         _mm512_set_ps(15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0); /* of low four bits */
-    __m512 lane[TOGETHER];
-    __m128 offset[TOGETHER];
-    for (int r = 0; r < count; r++) lane[r] = _mm512_setzero_ps();
-    for (int r = 0; r < count; r++) offset[r] = _mm_setzero_ps();
-    for (int64_t i = 0; i < n; i += 32, w += Q4_1_BYTES) {
-        const __m512 x0 = _mm512_loadu_ps(x + i), x1 = _mm512_loadu_ps(x + i + LANES);
-        const __m128 sum = two_floats(sums + i / 16);
-#pragma GCC unroll 4
-        for (int r = 0; r < count; r++) {
-            const uint8_t *b = w + r * row;
-            const __m128 scale = two_halves(b);
-            const __m512i q =
-                _mm512_cvtepu8_epi32(_mm_loadu_si128((const __m128i *)(const void *)(b + 4)));
-            const __m512 low = _mm512_permutexvar_ps(q, number);
-            const __m512 high = _mm512_permutexvar_ps(_mm512_srli_epi32(q, 4), number);
-            const __m512 both = _mm512_fmadd_ps(low, x0, _mm512_mul_ps(high, x1));
-            lane[r] = _mm512_fmadd_ps(_mm512_broadcastss_ps(scale), both, lane[r]);
-            offset[r] = _mm_fmadd_ps(scale, sum, offset[r]);
-        }
+    const __m128 scale = two_halves(b);
+    const __m512i q = _mm512_cvtepu8_epi32(_mm_loadu_si128((const __m128i *)(const void *)(b + 4)));
+    const __m512 low = _mm512_permutexvar_ps(q, number);
+    const __m512 high = _mm512_permutexvar_ps(_mm512_srli_epi32(q, 4), number);
+    const __m512 both =
+        _mm512_fmadd_ps(low, _mm512_loadu_ps(x), _mm512_mul_ps(high, _mm512_loadu_ps(x + LANES)));
+    *offset = _mm_fmadd_ps(scale, two_floats(sums), *offset);
+    return _mm512_fmadd_ps(_mm512_broadcastss_ps(scale), both, lane);
+}
+
+static float row_q4_1(const uint8_t *b, const float *x, const float *sums, int64_t n)
+{
+    __m512 even = _mm512_setzero_ps(), odd = even;
+    __m128 offset = _mm_setzero_ps();
+    int64_t i = 0;
+    for (; i + 64 <= n; i += 64, b += 2 * Q4_1_BYTES) {
+        even = add_q4_1(even, b, x + i, sums + i / 16, &offset);
+        odd = add_q4_1(odd, b + Q4_1_BYTES, x + i + 32, sums + i / 16 + 2, &offset);
     }
-    for (int r = 0; r < count; r++)
-        y[r] = fold(lane[r]) + _mm_cvtss_f32(_mm_movehdup_ps(offset[r]));
+    if (i < n) even = add_q4_1(even, b, x + i, sums + i / 16, &offset);
+    return fold(_mm512_add_ps(even, odd)) + _mm_cvtss_f32(_mm_movehdup_ps(offset));
 }
 
 static inline __m512 sixteen(const uint8_t *at)
@@ -119,23 +118,18 @@ static inline __m512 sixteen(const uint8_t *at)
         _mm512_cvtepi8_epi32(_mm_loadu_si128((const __m128i *)(const void *)at)));
 }
 
-static inline __attribute__((always_inline)) void rows_q8_0(float *y, int count, const uint8_t *w,
-                                                            const float *x, int64_t n)
+/* As if the row were widened first. */
+static float row_q8_0(const uint8_t *b, const float *x, int64_t n)
 {
-    const int64_t row = n / 32 * Q8_0_BYTES;
-    __m512 lane[TOGETHER];
-    for (int r = 0; r < count; r++) lane[r] = _mm512_setzero_ps();
-    for (int64_t i = 0; i < n; i += 32, w += Q8_0_BYTES) {
-        const __m512 x0 = _mm512_loadu_ps(x + i), x1 = _mm512_loadu_ps(x + i + LANES);
-#pragma GCC unroll 4
-        for (int r = 0; r < count; r++) {
-            const uint8_t *b = w + r * row;
-            const __m512 high = _mm512_mul_ps(sixteen(b + 2 + LANES), x1);
-            const __m512 both = _mm512_fmadd_ps(sixteen(b + 2), x0, high);
-            lane[r] = _mm512_fmadd_ps(_mm512_broadcastss_ps(two_halves(b)), both, lane[r]);
-        }
+    __m512 low = _mm512_setzero_ps(), high = low;
+    for (int64_t i = 0; i < n; i += 32, b += Q8_0_BYTES) {
+        const __m512 d = _mm512_broadcastss_ps(two_halves(b));
+        const __m512 w0 = _mm512_mul_ps(d, sixteen(b + 2));
+        const __m512 w1 = _mm512_mul_ps(d, sixteen(b + 2 + LANES));
+        low = _mm512_fmadd_ps(w0, _mm512_loadu_ps(x + i), low);
+        high = _mm512_fmadd_ps(w1, _mm512_loadu_ps(x + i + LANES), high);
     }
-    for (int r = 0; r < count; r++) y[r] = fold(lane[r]);
+    return fold(_mm512_add_ps(low, high));
 }
 #endif
 
@@ -143,25 +137,11 @@ void rf_rows_q4_1(float *y, const void *blocks, int64_t rows, const float *x, co
                   int64_t n)
 {
     const uint8_t *w = blocks;
-    const int64_t row = n / 32 * Q4_1_BYTES;
-    int64_t j = 0;
-#if IS_WIDE
-    for (; j + TOGETHER <= rows; j += TOGETHER) rows_q4_1(y + j, TOGETHER, w + j * row, x, sums, n);
-    for (; j < rows; j++) rows_q4_1(y + j, 1, w + j * row, x, sums, n);
-#else
-    for (; j < rows; j++) y[j] = row_q4_1(w + j * row, x, sums, n);
-#endif
+    for (int64_t j = 0; j < rows; j++, w += n / 32 * Q4_1_BYTES) y[j] = row_q4_1(w, x, sums, n);
 }
 
 void rf_rows_q8_0(float *y, const void *blocks, int64_t rows, const float *x, int64_t n)
 {
     const uint8_t *w = blocks;
-    const int64_t row = n / 32 * Q8_0_BYTES;
-    int64_t j = 0;
-#if IS_WIDE
-    for (; j + TOGETHER <= rows; j += TOGETHER) rows_q8_0(y + j, TOGETHER, w + j * row, x, n);
-    for (; j < rows; j++) rows_q8_0(y + j, 1, w + j * row, x, n);
-#else
-    for (; j < rows; j++) y[j] = row_q8_0(w + j * row, x, n);
-#endif
+    for (int64_t j = 0; j < rows; j++, w += n / 32 * Q8_0_BYTES) y[j] = row_q8_0(w, x, n);
 }

@@ -15,13 +15,14 @@ enum { MAX_STEPS = 100 };
 static const char usage[] =
     "usage: bench [--tensor N] [--slices N] [--threads N] [--micro N] [--tokens N] [--steps N]\n"
     "             [--layers N] [--r N] [--dropout P] [--storage f32|bf16] [--adapter KIND]\n"
-    "             [--precision f32|bf16] [--light]\n"
+    "             [--precision f32|bf16] [--light] [--generate]\n"
     "             [--methods NAME,NAME...]\n"
     "Steps of a SmolLM2-135M-shaped model with LoRA (or dora, ...), as a share of this machine's "
     "sgemm (or bf16 product) rate;\n"
     "--light: beside it the same model as method light leaves it at its default shares; "
     "--methods: beside\nit the same model with each of these methods, such as "
     "reflora,beamlora,dora.\n"
+    "--generate: reads a prompt of 128 tokens and makes 64 instead, weights held as Q4_1;\n"
     "alone or under mpirun. Default: 4 micro-batches of 512 tokens, 5 steps, 4 slices, r 16.\n";
 
 static int parse_option(bench_options *o, int option, const char *value)
@@ -66,6 +67,9 @@ static int parse_option(bench_options *o, int option, const char *value)
     case 'b':
         o->beside = 1;
         return 1;
+    case 'g':
+        o->generates = 1;
+        return 1;
     case 'a':
         o->adapter = rf_adapter_find(value);
         return o->adapter != NULL;
@@ -77,11 +81,12 @@ static int parse_option(bench_options *o, int option, const char *value)
 static int parse(bench_options *o, int argc, char **argv)
 {
     static const struct option options[] = {
-        {"tensor", 1, NULL, 't'},  {"slices", 1, NULL, 's'},  {"threads", 1, NULL, 'n'},
-        {"micro", 1, NULL, 'm'},   {"tokens", 1, NULL, 'k'},  {"steps", 1, NULL, 'c'},
-        {"layers", 1, NULL, 'l'},  {"r", 1, NULL, 'r'},       {"dropout", 1, NULL, 'd'},
-        {"storage", 1, NULL, 'w'}, {"adapter", 1, NULL, 'a'}, {"precision", 1, NULL, 'p'},
-        {"light", 0, NULL, 'b'},   {"methods", 1, NULL, 'x'}, {NULL, 0, NULL, 0}};
+        {"tensor", 1, NULL, 't'},  {"slices", 1, NULL, 's'},   {"threads", 1, NULL, 'n'},
+        {"micro", 1, NULL, 'm'},   {"tokens", 1, NULL, 'k'},   {"steps", 1, NULL, 'c'},
+        {"layers", 1, NULL, 'l'},  {"r", 1, NULL, 'r'},        {"dropout", 1, NULL, 'd'},
+        {"storage", 1, NULL, 'w'}, {"adapter", 1, NULL, 'a'},  {"precision", 1, NULL, 'p'},
+        {"light", 0, NULL, 'b'},   {"generate", 0, NULL, 'g'}, {"methods", 1, NULL, 'x'},
+        {NULL, 0, NULL, 0}};
     int option = 0;
     while ((option = getopt_long(argc, argv, "", options, NULL)) != -1)
         if (!parse_option(o, option, optarg)) return 0;
@@ -95,7 +100,7 @@ static int compare(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
-static double median(double *x, int n)
+double bench_median(double *x, int n)
 {
     qsort(x, (size_t)n, sizeof *x, compare);
     return n % 2 ? x[n / 2] : (x[n / 2 - 1] + x[n / 2]) / 2;
@@ -143,7 +148,7 @@ static void print_phases(const bench_model *model, const sample *samples, int co
 {
     double all[MAX_STEPS], middle[BENCH_PHASES], rest = 0;
     for (int k = 0; k < count; k++) all[k] = samples[k].step.seconds;
-    const double step = median(all, count);
+    const double step = bench_median(all, count);
     rest = step;
     printf("\n%-14s %9s %8s %12s %7s\n", "phase", "seconds", "of step", "work", "share");
     for (int i = 0; i < BENCH_PHASES; i++) {
@@ -154,12 +159,12 @@ static void print_phases(const bench_model *model, const sample *samples, int co
             seconds[k] = samples[k].phase[i];
             share[k] = (flops > 0 ? flops * samples[k].gemm.seconds : bytes / copy) / seconds[k];
         }
-        middle[i] = median(seconds, count);
+        middle[i] = bench_median(seconds, count);
         if (i != BENCH_PHASE_TP) rest -= middle[i];
         printf("%-14s %9.3f %6.1f%%", bench_phase_name(i), middle[i], 100 * middle[i] / step);
         if (flops > 0 || bytes > 0)
             printf(" %7.1f %-4s %7.3f", 1e-9 * (flops > 0 ? flops : bytes),
-                   flops > 0 ? "Gop" : "GB", median(share, count));
+                   flops > 0 ? "Gop" : "GB", bench_median(share, count));
         printf("\n");
     }
     printf("%-14s %9.3f %6.1f%%\n", "rest", rest, 100 * rest / step);
@@ -184,8 +189,9 @@ static void report(const bench_options *o, const sample *samples, const bench_mo
     }
     print_phases(model, samples, o->steps, copy);
     printf("\nresult share %.3f of-cpu %.3f tokens/s %.1f rate %.1f memory %.2f loss %.9g\n",
-           median(share, o->steps), median(busy, o->steps), median(speed, o->steps),
-           median(rate, o->steps), memory * 1e-9, bench_model_loss(model));
+           bench_median(share, o->steps), bench_median(busy, o->steps),
+           bench_median(speed, o->steps), bench_median(rate, o->steps), memory * 1e-9,
+           bench_model_loss(model));
 }
 
 /* Steps of the model and of the pruned one in turn: the medians of their ratios. */
@@ -205,8 +211,8 @@ static rf_status compare_pruned(const bench_options *o, bench_model *model, int 
     if (rank == 0)
         printf("light: %.3f times the tokens/s (%.3f by cpu time), memory planned per rank %.1f "
                "of %.1f MiB, mandatory operations %.3f of them\n",
-               median(wall, o->steps), median(cpu, o->steps), bench_model_bytes(other) / 1048576,
-               bench_model_bytes(model) / 1048576,
+               bench_median(wall, o->steps), bench_median(cpu, o->steps),
+               bench_model_bytes(other) / 1048576, bench_model_bytes(model) / 1048576,
                bench_model_flops(other) / bench_model_flops(model));
     bench_model_destroy(&other);
     return RF_OK;
@@ -216,6 +222,7 @@ static rf_status run(const bench_options *o, int rank, int ranks)
 {
     static sample samples[MAX_STEPS];
     bench_model *model = NULL;
+    if (o->generates) return bench_generate(o, rank);
     const double copy = bench_copy_rate(o->threads);
     RF_TRY(bench_model_create(&model, o));
     if (rank == 0)

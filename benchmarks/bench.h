@@ -17,6 +17,7 @@ typedef struct bench_options {
     const char *method;  /**< as the configuration spells it; NULL: lora by plain AdamW */
     const char *methods; /**< measured in turn with it, separated by commas; NULL = none */
     int beside;          /**< 1: steps of the same model pruned are measured in turn with its own */
+    int generates;       /**< 1: reads a prompt and makes tokens instead of training */
     int is_pruned;       /**< 1: cut down as by method light at its default shares */
 } bench_options;
 
@@ -38,6 +39,18 @@ bench_time bench_product_time(int threads, int is_bf16, int rounds);
 /** Bytes per second that all threads of all ranks copy (read plus written). Collective over world.
  */
 double bench_copy_rate(int threads);
+
+/** Bytes per second that all threads of all ranks read. Collective over world. */
+double bench_read_rate(int threads);
+
+/** The middle of n numbers, which are sorted. Local. */
+double bench_median(double *x, int n);
+
+/** Its shape, of options->layers layers. Local. */
+rf_model_config bench_smollm2_135m(const bench_options *options);
+
+/** Reads a prompt and makes tokens; root prints rates and shares. Collective over world. */
+rf_status bench_generate(const bench_options *options, int rank);
 
 /** The model, its micro-batch and what a step needs. */
 typedef struct bench_model bench_model;

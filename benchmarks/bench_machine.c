@@ -7,6 +7,7 @@
 
 #include "bench.h"
 #include "refract/linalg/bf16.h"
+#include "refract/linalg/vecmath.h"
 
 enum { SIDE = 1024, COPY_REALS = 8 << 20 };
 
@@ -69,6 +70,12 @@ static void copy(const rf_bf16 *bf16, rf_real *x)
     memcpy(x + COPY_REALS, x, COPY_REALS * sizeof *x);
 }
 
+static void read_all(const rf_bf16 *bf16, rf_real *x)
+{
+    (void)bf16;
+    x[0] = rf_max(x, 2 * (int64_t)COPY_REALS);
+}
+
 /* Least time of a unit, `units` of which each thread does in one round of work. */
 static bench_time best(int threads, int rounds, bench_work *work, const rf_bf16 *bf16,
                        int64_t items, double units)
@@ -108,4 +115,10 @@ double bench_copy_rate(int threads)
 {
     const double bytes = 2.0 * COPY_REALS * sizeof(rf_real);
     return 1 / best(threads, 5, copy, NULL, 2 * (int64_t)COPY_REALS, bytes).seconds;
+}
+
+double bench_read_rate(int threads)
+{
+    const double bytes = 2.0 * COPY_REALS * sizeof(rf_real);
+    return 1 / best(threads, 5, read_all, NULL, 2 * (int64_t)COPY_REALS, bytes).seconds;
 }

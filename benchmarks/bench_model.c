@@ -29,7 +29,7 @@ struct bench_model {
 
 static const rf_adamw adamw = {0.9, 0.999, 1e-8, 0.01};
 
-static rf_model_config smollm2_135m(const bench_options *o)
+rf_model_config bench_smollm2_135m(const bench_options *o)
 {
     return (rf_model_config){.model_type = "llama",
                              .vocab = 49152,
@@ -129,7 +129,7 @@ rf_status bench_model_create(bench_model **model, const bench_options *options)
     *model = m;
     if (!m) return rf_fail(RF_RESOURCES, "no memory for the benchmark");
     m->options = *options;
-    m->config = smollm2_135m(options);
+    m->config = bench_smollm2_135m(options);
     RF_TRY(rf_grid_create(&m->grid, MPI_COMM_WORLD, options->tensor, options->slices));
     if (options->method) RF_TRY(bench_method_config(&m->method_config, options));
     RF_TRY(create_decoder(m));

@@ -113,14 +113,29 @@ static void follow_magnitude(const rf_peft *peft, rf_field *field)
     if (rf_safetensors_find(peft->tensors, longer)) memcpy(field->path, longer, sizeof longer);
 }
 
+/* A head that is the embedding stands in the file a second time. */
+static int is_tied(const rf_peft *peft, const rf_field *fields, int64_t count)
+{
+    int has_embedding = 0, has_head = 0;
+    for (int64_t i = 0; i < count; i++) {
+        has_embedding |= strcmp(fields[i].path, "model.embed_tokens.weight") == 0;
+        has_head |= strcmp(fields[i].path, "lm_head.weight") == 0;
+    }
+    return has_embedding && !has_head &&
+           json_is_true(json_object_get(peft->document, "ensure_weight_tying"));
+}
+
 rf_status rf_peft_read(const rf_peft *peft, const rf_grid *grid, const rf_field *fields,
                        int64_t count)
 {
+    static const char *const head[] = {RF_PEFT_PREFIX "lm_head.weight"};
     rf_field *named = NULL;
     rf_status status = rf_agree(grid->world, rf_peft_name_fields(&named, fields, count));
+    const int ignored = is_tied(peft, fields, count) ? 1 : 0;
     for (int64_t i = 0; status == RF_OK && named && i < count; i++)
         follow_magnitude(peft, &named[i]);
-    if (status == RF_OK) status = rf_safetensors_read(peft->tensors, grid, named, count, NULL, 0);
+    if (status == RF_OK)
+        status = rf_safetensors_read(peft->tensors, grid, named, count, head, ignored);
     free(named);
     return status;
 }

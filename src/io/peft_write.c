@@ -81,15 +81,22 @@ static json_t *saved_list(const rf_peft_options *o)
 
 static json_t *config_of(const rf_peft_options *o)
 {
-    return json_pack("{s:s, s:s, s:s?, s:b, s:s, s:b, s:b, s:I, s:o, s:f, s:b, s:b, s:o, s:o, s:o, "
-                     "s:o, s:s}",
-                     "peft_type", "LORA", "task_type", "CAUSAL_LM", "base_model_name_or_path",
-                     o->base_model, "inference_mode", 1, "bias", "none", "fan_in_fan_out", 0,
-                     "init_lora_weights", 1, "r", (json_int_t)o->r, "lora_alpha", number(o->alpha),
-                     "lora_dropout", o->dropout, "use_rslora", o->use_rslora, "use_dora",
-                     o->use_dora, "target_modules", target_list(o), "rank_pattern", rank_pattern(o),
-                     "alpha_pattern", alpha_pattern(o), "modules_to_save", saved_list(o),
-                     "peft_version", "0.13.0");
+    json_t *config = json_pack(
+        "{s:s, s:s, s:s?, s:b, s:s, s:b, s:b, s:I, s:o, s:f, s:b, s:b, s:o, s:o, s:o, "
+        "s:o, s:s}",
+        "peft_type", "LORA", "task_type", "CAUSAL_LM", "base_model_name_or_path", o->base_model,
+        "inference_mode", 1, "bias", "none", "fan_in_fan_out", 0, "init_lora_weights", 1, "r",
+        (json_int_t)o->r, "lora_alpha", number(o->alpha), "lora_dropout", o->dropout, "use_rslora",
+        o->use_rslora, "use_dora", o->use_dora, "target_modules", target_list(o), "rank_pattern",
+        rank_pattern(o), "alpha_pattern", alpha_pattern(o), "modules_to_save", saved_list(o),
+        "peft_version", "0.13.0");
+    /* a key of later versions, written only where it changes something */
+    if (config && o->is_tied && o->modules_to_save.count > 0 &&
+        json_object_set_new(config, "ensure_weight_tying", json_true()) != 0) {
+        json_decref(config);
+        return NULL;
+    }
+    return config;
 }
 
 static rf_status write_readme(const rf_peft_options *o, const char *folder)

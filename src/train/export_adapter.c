@@ -82,10 +82,21 @@ static rf_status replace_factors(const rf_decoder *m, outgoing *out, int64_t i)
     return RF_OK;
 }
 
+/* A saved embedding that is the head as well: PEFT wants to find it under both names. */
+static void add_tied_head(const rf_decoder *m, outgoing *out)
+{
+    const rf_field *embedding = find_field(out, &m->params.row[m->embed_row]);
+    if (!m->config.tied || !embedding) return;
+    rf_field *head = &out->fields[out->count++]; /* the table has room for every row */
+    *head = *embedding;
+    snprintf(head->path, sizeof head->path, "lm_head.weight");
+}
+
 static rf_status prepare(const rf_decoder *m, outgoing *out)
 {
     RF_TRY(list_modules(m, out));
     RF_TRY(rf_params_fields(&m->params, RF_ROWS_PEFT, &out->fields, &out->count));
+    add_tied_head(m, out);
     for (int64_t i = 0; i < linears(m); i++) RF_TRY(replace_factors(m, out, i));
     return RF_OK;
 }
@@ -137,6 +148,7 @@ rf_status rf_export_adapter(const rf_session *s, const char *folder)
                                      .use_rslora = common.use_rslora,
                                      .use_dora = s->kind->is_dora,
                                      .modules_to_save = s->saved,
+                                     .is_tied = s->model.tied,
                                      .base_model = rf_config_string(s->config, "model.path"),
                                      .dtype = &single};
     if (status == RF_OK) status = recover(s, &out);

@@ -113,6 +113,18 @@ class Formats(ExportTest):
             self.assertTrue((self.folder / dtype / "generation_config.json").exists())
         self.fail_with(2, "--dtype q8", "export", "run", "--format=merged", "--out=x", "--dtype=q8")
 
+    def test_saved_embedding_of_a_tied_model__is_its_head_too(self):
+        files.make_model(self.folder / "tied", tie_word_embeddings=True)
+        path = self.train("lora", model={"path": "tied"}, lora={"modules_to_save": ["embed_tokens"]})
+        self.assertLess(self.export("run", "peft", "adapter"), 1e-5)
+        config = json.loads((self.folder / "adapter" / "adapter_config.json").read_text())
+        self.assertTrue(config["ensure_weight_tying"])
+        tensors = files.read_safetensors(self.folder / "adapter" / "adapter_model.safetensors")
+        embedding, head = (tensors[f"base_model.model.{name}.weight"] for name in ("model.embed_tokens", "lm_head"))
+        self.assertEqual(embedding.tobytes(), head.tobytes())
+        self.assertLess(self.export(path, "merged", "merged"), 1e-5)
+        self.assertNotIn("lm_head.weight", files.read_safetensors(self.folder / "merged" / "model.safetensors"))
+
     def test_merged_quantised_base__is_f32(self):
         self.train("lora", model={"storage": "q8_0"})
         self.assertLess(self.export("run", "merged", "out"), 1e-5)

@@ -31,6 +31,7 @@ typedef struct rf_peft_options {
     double alpha, dropout;
     int use_rslora, use_dora;
     rf_names modules_to_save;
+    int is_tied;            /**< 1: the head follows a saved embedding */
     const char *base_model; /**< path or name of the base model */
     const rf_dtype *dtype;  /**< type of the tensors in the file, NULL = as in memory */
 } rf_peft_options;

@@ -3,10 +3,12 @@
 #include "cli_internal.h"
 
 static const struct argp_option options[] = {
-    {"format", 'f', "FORMAT", 0, "peft, merged or pruned", 0},
+    {"format", 'f', "FORMAT", 0, "peft, merged, pruned, gguf or gguf-adapter", 0},
     {"out", 'o', "DIR", 0, "the folder to make; it must not be there", 0},
     {"dtype", 'd', "TYPE", 0,
-     "numbers of a model: f32, bf16, f16 (default: the base's own, f32 where it is quantised)", 0},
+     "numbers of a model: f32, bf16, f16, in gguf also q8_0 (default: the base's own, f32 where it "
+     "is quantised)",
+     0},
     {"force", 'F', NULL, 0, "replace an earlier export of that name", 0},
     {0},
 };
@@ -26,7 +28,7 @@ static error_t take(int key, char *text, struct argp_state *state)
         if (w->has_format) return 0;
         return (error_t)rf_fail(RF_USAGE,
                                 "--format %s is unknown (refract export). Known are peft, merged, "
-                                "pruned",
+                                "pruned, gguf, gguf-adapter",
                                 text);
     case 'o':
         w->options.out = text;
@@ -48,8 +50,10 @@ rf_status rf_cli_export(rf_cli *cli, int argc, char **argv)
         .name = "export",
         .arguments = "INPUT|RUN|CHECKPOINT [KEY=VALUE...]",
         .text =
-            "Writes what was trained as a folder that others read: the adapter for PEFT, the whole "
-            "model with the adapter merged in, or what a prune has left of it. The folder is "
+            "Writes what was trained as a folder that others read: the adapter for PEFT or "
+            "llama.cpp, "
+            "the whole model with the adapter merged in (HF or GGUF), or what a prune has left of "
+            "it. The folder is "
             "loaded again and its logits are compared with those of the trained model, on the "
             "first rows of data.eval or a fixed sequence; the largest difference is printed and "
             "put into the folder's README.md.",

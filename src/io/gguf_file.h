@@ -26,5 +26,15 @@ typedef struct rf_ggml_type {
     rf_dtype dtype;
 } rf_ggml_type;
 const rf_ggml_type *rf_ggml_type_of(uint32_t number);
+/** Its number; a type that no file has is a bug. Local. */
+uint32_t rf_ggml_number_of(rf_dtype dtype);
+
+/** "blk.0.attn_q.weight" -> "model.layers.0.self_attn.q_proj"; 0 where it is no linear of a block.
+ * Local. */
+int rf_gguf_hf_module(char *module, size_t bytes, const char *name, int *interleaved);
+
+/** Where a file's pre-tokeniser is one that is known here: its name in the metadata, else NULL.
+ * Local. */
+const char *rf_gguf_pre_name(const void *pre_tokenizer);
 
 #endif

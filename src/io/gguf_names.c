@@ -6,6 +6,7 @@
 
 #include "gguf_file.h"
 #include "refract/io/gguf_model.h"
+#include "refract/io/gguf_write.h"
 
 typedef struct name_pair {
     const char *gguf, *hf;
@@ -105,4 +106,46 @@ rf_status rf_gguf_model_tensors(rf_safetensors **tensors, const rf_gguf *gguf,
     const rf_status status = copy_table(*tensors, gguf, config->d_head);
     if (status != RF_OK) rf_safetensors_close(tensors);
     return status;
+}
+
+static const name_pair *look_up_hf(const name_pair *pairs, size_t count, const char *stem,
+                                   size_t length)
+{
+    for (size_t i = 0; i < count; i++)
+        if (strlen(pairs[i].hf) == length && memcmp(pairs[i].hf, stem, length) == 0)
+            return &pairs[i];
+    return NULL;
+}
+
+int rf_gguf_tensor_name(char *name, size_t bytes, const char *hf, int *interleaved)
+{
+    static const char layers[] = "model.layers.";
+    const char *stem = hf, *dot = strrchr(hf, '.');
+    char block[32] = "";
+    const name_pair *pair = NULL;
+    if (!dot) return 0;
+    if (strncmp(hf, layers, sizeof layers - 1) == 0) {
+        char *end = NULL;
+        const long number = strtol(hf + sizeof layers - 1, &end, 10);
+        if (*end != '.' || end >= dot) return 0;
+        snprintf(block, sizeof block, "blk.%ld.", number);
+        stem = end + 1;
+        pair = look_up_hf(in_block, sizeof in_block / sizeof *in_block, stem, (size_t)(dot - stem));
+    } else {
+        pair = look_up_hf(whole, sizeof whole / sizeof *whole, stem, (size_t)(dot - stem));
+    }
+    if (!pair) return 0;
+    *interleaved = pair->interleaved;
+    return snprintf(name, bytes, "%s%s%s", block, pair->gguf, dot) < (int)bytes;
+}
+
+int rf_gguf_hf_module(char *module, size_t bytes, const char *name, int *interleaved)
+{
+    long block = -1;
+    const char *suffix = "";
+    const name_pair *pair = split_name(name, &block, &suffix);
+    if (!pair || block < 0 || strcmp(suffix, ".weight") != 0 || !strstr(pair->hf, "_proj"))
+        return 0;
+    *interleaved = pair->interleaved;
+    return snprintf(module, bytes, "model.layers.%ld.%s", block, pair->hf) < (int)bytes;
 }

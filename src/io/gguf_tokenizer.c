@@ -2,9 +2,11 @@
  */
 #include "gguf_tokenizer.h"
 
+#include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "gguf_file.h"
 #include "refract/io/gguf_model.h"
 
 #define SPLIT(regex)                                                                               \
@@ -62,6 +64,33 @@ static rf_status find_pre(const rf_gguf *g, const struct pre **pre)
         "'tokenizer.ggml.pre' = '%.*s' is not supported (%s). Known are gpt-2, default, "
         "smollm, llama-bpe, qwen2; or give the model's tokenizer.json as model.tokenizer",
         (int)(name.length < 64 ? name.length : 64), name.at, rf_gguf_path(g));
+}
+
+/* Leaves out what says nothing: spellings of defaults. */
+static void simplify(json_t *step)
+{
+    json_t *item;
+    size_t i;
+    json_object_del(step, "trim_offsets");
+    if (json_is_false(json_object_get(step, "invert"))) json_object_del(step, "invert");
+    if (json_object_get(step, "type") && !json_object_get(step, "use_regex") &&
+        strcmp(json_string_value(json_object_get(step, "type")), "ByteLevel") == 0)
+        json_object_set_new(step, "use_regex", json_true());
+    json_array_foreach(json_object_get(step, "pretokenizers"), i, item) simplify(item);
+}
+
+const char *rf_gguf_pre_name(const void *pre_tokenizer)
+{
+    const char *name = NULL;
+    json_t *asked = json_deep_copy(pre_tokenizer);
+    if (asked) simplify(asked);
+    for (size_t i = 0; asked && !name && i < sizeof pres / sizeof *pres; i++) {
+        json_t *known = json_loads(pres[i].json, 0, NULL);
+        if (known && json_equal(known, asked)) name = pres[i].name;
+        json_decref(known);
+    }
+    json_decref(asked);
+    return name;
 }
 
 /* The array under a key must have an item for every token. */

@@ -64,3 +64,13 @@ const rf_ggml_type *rf_ggml_type_of(uint32_t number)
     const size_t count = sizeof tensor_types / sizeof *tensor_types;
     return number < count && tensor_types[number].name ? &tensor_types[number] : NULL;
 }
+
+uint32_t rf_ggml_number_of(rf_dtype dtype)
+{
+    const uint32_t count = sizeof tensor_types / sizeof *tensor_types;
+    uint32_t number = 0;
+    while (number < count && !(tensor_types[number].known && tensor_types[number].dtype == dtype))
+        number++;
+    RF_ASSERT(number < count, "no number for %s", rf_dtype_name(dtype));
+    return number;
+}

@@ -18,6 +18,8 @@ static const struct {
     {"peft", RF_EXPORT_PEFT, "`PeftModel.from_pretrained(base_model, \"this folder\")`"},
     {"merged", RF_EXPORT_MERGED, "`AutoModelForCausalLM.from_pretrained(\"this folder\")`"},
     {"pruned", RF_EXPORT_PRUNED, "`AutoModelForCausalLM.from_pretrained(\"this folder\")`"},
+    {"gguf", RF_EXPORT_GGUF, "`llama-cli -m model.gguf`"},
+    {"gguf-adapter", RF_EXPORT_GGUF_ADAPTER, "`llama-cli -m BASE.gguf --lora adapter.gguf`"},
 };
 enum { FORMATS = sizeof formats / sizeof formats[0] };
 
@@ -75,11 +77,12 @@ static rf_status plain_dtype(const exporting *x, const rf_model_config *model, r
         if (strcmp(model->dtype, known[i].hf) == 0) *dtype = known[i].dtype;
     if (!x->options->dtype) return RF_OK;
     if (rf_dtype_named(dtype, x->options->dtype) &&
-        (*dtype == RF_F32 || *dtype == RF_BF16 || *dtype == RF_F16))
+        (*dtype == RF_F32 || *dtype == RF_BF16 || *dtype == RF_F16 ||
+         (*dtype == RF_Q8_0 && x->options->format == RF_EXPORT_GGUF)))
         return RF_OK;
     return rf_fail(RF_USAGE,
                    "--dtype %s is no type of this format (refract export). Use f32, bf16 "
-                   "or f16",
+                   "or f16; for gguf q8_0, too",
                    x->options->dtype);
 }
 
@@ -94,18 +97,38 @@ void export_name_dtype(rf_model_config *model, rf_dtype dtype)
 static rf_status write_merged(const exporting *x, const rf_session *s)
 {
     rf_model_config model = s->model;
-    if (s->pruning)
-        return rf_fail(RF_USAGE,
-                       "the model was pruned: merged, its base has lost parts (--format merged). "
-                       "Use --format pruned, or peft for the whole base");
     export_name_dtype(&model, x->dtype);
     RF_TRY_ALL(s->world,
                x->stage.is_root ? rf_export_side_files(s, &model, x->stage.folder) : RF_OK);
     return export_write_merged(s, x->stage.folder, x->dtype);
 }
 
+static int is_adapter(const exporting *x)
+{
+    return x->options->format == RF_EXPORT_PEFT || x->options->format == RF_EXPORT_GGUF_ADAPTER;
+}
+
+/* What is to be loaded again. */
+static rf_status written_path(const exporting *x, char path[PATH_MAX])
+{
+    const char *name = x->options->format == RF_EXPORT_GGUF           ? "/model.gguf"
+                       : x->options->format == RF_EXPORT_GGUF_ADAPTER ? "/adapter.gguf"
+                                                                      : "";
+    if (snprintf(path, PATH_MAX, "%s%s", x->stage.folder, name) < PATH_MAX) return RF_OK;
+    return rf_fail(RF_USAGE, "'%.200s' is too long a path (--out)", x->options->out);
+}
+
+static rf_status check_whole(const exporting *x, const rf_session *s)
+{
+    if (!s->pruning || is_adapter(x) || x->options->format == RF_EXPORT_PRUNED) return RF_OK;
+    return rf_fail(RF_USAGE,
+                   "the model was pruned: merged, its base would lack parts (--format). Use "
+                   "--format pruned, or peft for the whole base");
+}
+
 static rf_status write_format(const exporting *x, const rf_session *s)
 {
+    RF_TRY_ALL(s->world, check_whole(x, s));
     switch (x->options->format) {
     case RF_EXPORT_PEFT:
         return rf_export_adapter(s, x->stage.folder);
@@ -113,6 +136,10 @@ static rf_status write_format(const exporting *x, const rf_session *s)
         return write_merged(x, s);
     case RF_EXPORT_PRUNED:
         return rf_export_pruned(s, x->stage.folder, x->dtype);
+    case RF_EXPORT_GGUF:
+        return export_write_gguf(s, x->stage.folder, x->dtype);
+    case RF_EXPORT_GGUF_ADAPTER:
+        return export_write_gguf_adapter(s, x->stage.folder);
     }
     return RF_OK;
 }
@@ -125,7 +152,7 @@ static void describe(exporting *x, const source *from, const rf_session *s)
     snprintf(x->origin, sizeof x->origin, "%s", origin);
     snprintf(x->base, sizeof x->base, "%s", rf_config_string(s->config, "model.path"));
     snprintf(x->digest, sizeof x->digest, "%s", s->base_digest);
-    x->is_recovery = s->pruning && x->options->format == RF_EXPORT_PEFT;
+    x->is_recovery = s->pruning && is_adapter(x);
 }
 
 /* The trained model: its logits are kept, the folder is written. */
@@ -171,15 +198,16 @@ static rf_status configure_again(rf_config **again, const rf_config *config, con
     static const char *const fresh[] = {
         "model.init=pretrained", "lora.start=null", "model.tokenizer=auto", "data.format=tokens",
         "data.train=null",       "data.eval=null",  "model.storage=auto"};
-    const int is_adapter = x->options->format == RF_EXPORT_PEFT;
+    char path[PATH_MAX];
+    RF_TRY(written_path(x, path));
     char *yaml = rf_config_yaml(config);
     if (!yaml) return rf_fail(RF_RESOURCES, "no memory for a configuration");
-    const rf_status status =
-        rf_config_parse(again, yaml, strlen(yaml), "the exported model", fresh, is_adapter ? 6 : 7);
+    const rf_status status = rf_config_parse(again, yaml, strlen(yaml), "the exported model", fresh,
+                                             is_adapter(x) ? 6 : 7);
     free(yaml);
     RF_TRY(status);
-    rf_config_resolve_string(*again, is_adapter ? "eval.adapter" : "model.path", x->stage.folder);
-    if (!is_adapter) rf_config_resolve_string(*again, "eval.adapter", "none");
+    rf_config_resolve_string(*again, is_adapter(x) ? "eval.adapter" : "model.path", path);
+    if (!is_adapter(x)) rf_config_resolve_string(*again, "eval.adapter", "none");
     return RF_OK;
 }
 
@@ -198,11 +226,13 @@ static rf_status compare_with(const exporting *x, const source *from, rf_session
 static rf_status load_again(const exporting *x, const rf_config *config,
                             export_difference *difference)
 {
-    const int is_adapter = x->options->format == RF_EXPORT_PEFT;
-    const source from = {.peft = is_adapter ? x->stage.folder : NULL};
+    char path[PATH_MAX] = "";
+    const source from = {.peft = is_adapter(x) ? path : NULL};
     rf_config *again = NULL;
     rf_session session = {0};
-    rf_status status = rf_agree(x->env->world, configure_again(&again, config, x));
+    rf_status status = written_path(x, path);
+    if (status == RF_OK) status = configure_again(&again, config, x);
+    status = rf_agree(x->env->world, status);
     if (status == RF_OK) {
         status = source_open_session(&from, &session, again, x->env);
         if (status == RF_OK) status = compare_with(x, &from, &session, difference);
@@ -212,13 +242,25 @@ static rf_status load_again(const exporting *x, const rf_config *config,
     return status;
 }
 
+static const char *library_of(const exporting *x)
+{
+    switch (x->options->format) {
+    case RF_EXPORT_PEFT:
+        return "library_name: peft\n";
+    case RF_EXPORT_MERGED:
+    case RF_EXPORT_PRUNED:
+        return "library_name: transformers\n";
+    default:
+        return "";
+    }
+}
+
 static rf_status write_readme(const exporting *x, const export_difference *d)
 {
     char path[PATH_MAX + 16];
     char *text = NULL;
     int i = 0;
     while (formats[i].format != x->options->format) i++;
-    const int is_adapter = x->options->format == RF_EXPORT_PEFT;
     const int length = asprintf(
         &text,
         "---\nbase_model: %s\n%s---\n\n# %s\n\n" EXPORT_MARK " --format %s.\n\n"
@@ -226,9 +268,9 @@ static rf_status write_readme(const exporting *x, const export_difference *d)
         "* SHA-256 of the base's tensors: %s\n* Numbers: %s\n"
         "* Compared with the trained model, on %s (%lld tokens): largest difference of a logit "
         "%.3g, relative to the largest logit %.3g\n%s",
-        x->base, is_adapter ? "library_name: peft\n" : "library_name: transformers\n",
-        is_adapter ? "Adapter" : "Model", formats[i].name, formats[i].loading, x->method, x->origin,
-        x->base, x->digest, rf_dtype_name(is_adapter ? RF_F32 : x->dtype), x->probe.source,
+        x->base, library_of(x), is_adapter(x) ? "Adapter" : "Model", formats[i].name,
+        formats[i].loading, x->method, x->origin, x->base, x->digest,
+        rf_dtype_name(is_adapter(x) ? RF_F32 : x->dtype), x->probe.source,
         (long long)x->probe.tokens, d->absolute, d->absolute / d->largest,
         x->is_recovery ? "* The model was pruned. This adapter is for the whole base, whose heads "
                          "and neurons compute again: that is most of the difference.\n"

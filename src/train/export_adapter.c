@@ -9,23 +9,13 @@
 
 static const rf_dtype single = RF_F32;
 
-/* What goes out: fields of the table, some of which point at arrays made for it. */
-typedef struct outgoing {
-    rf_peft_module *modules;      /* [linears]; owned */
-    char (*names)[RF_NAME_BYTES]; /* [linears]; owned */
-    rf_field *fields;             /* owned */
-    int64_t count;
-    rf_real **made;           /* [linears] A and B of one module; owned */
-    rf_real *(*recovered)[2]; /* [linears] the same for the whole base of a pruned model; owned */
-} outgoing;
-
 static int64_t linears(const rf_decoder *m)
 {
     return m->config.layers * RF_LINEARS;
 }
 
 /* Every linear of the model with its r and alpha; names are cut from the tensors' names. */
-static rf_status list_modules(const rf_decoder *m, outgoing *out)
+static rf_status list_modules(const rf_decoder *m, export_outgoing *out)
 {
     const size_t count = (size_t)linears(m);
     out->modules = calloc(count, sizeof *out->modules);
@@ -49,7 +39,7 @@ static rf_status list_modules(const rf_decoder *m, outgoing *out)
     return RF_OK;
 }
 
-static rf_field *find_field(const outgoing *out, const rf_param *row)
+static rf_field *find_field(const export_outgoing *out, const rf_param *row)
 {
     for (int64_t i = 0; i < out->count; i++)
         if (strcmp(out->fields[i].path, row->name) == 0) return &out->fields[i];
@@ -57,7 +47,7 @@ static rf_field *find_field(const outgoing *out, const rf_param *row)
 }
 
 /* Replaces A and B of a module by what its update is over the base of the files. */
-static rf_status replace_factors(const rf_decoder *m, outgoing *out, int64_t i)
+static rf_status replace_factors(const rf_decoder *m, export_outgoing *out, int64_t i)
 {
     const rf_block *block = &m->block[i / RF_LINEARS];
     const int64_t first = block->adapter_row[i % RF_LINEARS];
@@ -83,7 +73,7 @@ static rf_status replace_factors(const rf_decoder *m, outgoing *out, int64_t i)
 }
 
 /* A saved embedding that is the head as well: PEFT wants to find it under both names. */
-static void add_tied_head(const rf_decoder *m, outgoing *out)
+static void add_tied_head(const rf_decoder *m, export_outgoing *out)
 {
     const rf_field *embedding = find_field(out, &m->params.row[m->embed_row]);
     if (!m->config.tied || !embedding) return;
@@ -92,7 +82,7 @@ static void add_tied_head(const rf_decoder *m, outgoing *out)
     snprintf(head->path, sizeof head->path, "lm_head.weight");
 }
 
-static rf_status prepare(const rf_decoder *m, outgoing *out)
+static rf_status prepare(const rf_decoder *m, export_outgoing *out)
 {
     RF_TRY(list_modules(m, out));
     RF_TRY(rf_params_fields(&m->params, RF_ROWS_PEFT, &out->fields, &out->count));
@@ -102,7 +92,7 @@ static rf_status prepare(const rf_decoder *m, outgoing *out)
 }
 
 /* Factors of a pruned model for the whole base. Collective over world. */
-static rf_status recover(const rf_session *s, outgoing *out)
+static rf_status recover(const rf_session *s, export_outgoing *out)
 {
     const rf_decoder *m = s->decoder;
     for (int64_t i = 0; s->pruning && i < linears(m); i++) {
@@ -116,7 +106,7 @@ static rf_status recover(const rf_session *s, outgoing *out)
 }
 
 /* r and alpha of modules without a pattern. */
-static rf_adapter_options common_options(const rf_session *s)
+rf_adapter_options export_common_options(const rf_session *s)
 {
     rf_adapter_options options = rf_adapter_options_read(s->trained);
     if (s->start) {
@@ -128,40 +118,57 @@ static rf_adapter_options common_options(const rf_session *s)
     return rf_adapter_export_options(&options);
 }
 
+static rf_status check_adapted(const rf_session *s)
+{
+    if (s->kind && s->decoder->adapted) return RF_OK;
+    return rf_fail(RF_USAGE,
+                   "method '%s' trains the base model's own tensors, which an adapter cannot hold "
+                   "(--format). Use --format merged",
+                   rf_config_string(s->trained, "method"));
+}
+
+rf_status export_outgoing_open(export_outgoing *out, const rf_session *s)
+{
+    *out = (export_outgoing){.count_linears = linears(s->decoder)};
+    RF_TRY_ALL(s->world, check_adapted(s));
+    rf_decoder_prepare(s->decoder);
+    RF_TRY_ALL(s->world, prepare(s->decoder, out));
+    return recover(s, out);
+}
+
+void export_outgoing_close(export_outgoing *out)
+{
+    for (int64_t i = 0; out->made && i < out->count_linears; i++) free(out->made[i]);
+    for (int64_t i = 0; out->recovered && i < out->count_linears; i++) {
+        free(out->recovered[i][0]);
+        free(out->recovered[i][1]);
+    }
+    free(out->recovered);
+    free(out->made);
+    free(out->modules);
+    free(out->names);
+    free(out->fields);
+}
+
 rf_status rf_export_adapter(const rf_session *s, const char *folder)
 {
-    if (!s->kind || !s->decoder->adapted)
-        return rf_fail(
-            RF_USAGE,
-            "method '%s' trains the base model's own tensors, which a PEFT folder cannot "
-            "hold (%s). Use --format merged",
-            rf_config_string(s->trained, "method"), folder);
-    const rf_adapter_options common = common_options(s);
-    outgoing out = {0};
-    rf_decoder_prepare(s->decoder);
-    rf_status status = rf_agree(s->world, prepare(s->decoder, &out));
-    const rf_peft_options options = {.modules = out.modules,
-                                     .module_count = linears(s->decoder),
-                                     .r = common.r,
-                                     .alpha = common.alpha,
-                                     .dropout = common.dropout,
-                                     .use_rslora = common.use_rslora,
-                                     .use_dora = s->kind->is_dora,
-                                     .modules_to_save = s->saved,
-                                     .is_tied = s->model.tied,
-                                     .base_model = rf_config_string(s->config, "model.path"),
-                                     .dtype = &single};
-    if (status == RF_OK) status = recover(s, &out);
-    if (status == RF_OK) status = rf_peft_write(&s->grid, folder, out.fields, out.count, &options);
-    for (int64_t i = 0; out.made && i < linears(s->decoder); i++) free(out.made[i]);
-    for (int64_t i = 0; out.recovered && i < linears(s->decoder); i++) {
-        free(out.recovered[i][0]);
-        free(out.recovered[i][1]);
+    export_outgoing out;
+    rf_status status = export_outgoing_open(&out, s);
+    if (status == RF_OK) {
+        const rf_adapter_options common = export_common_options(s);
+        const rf_peft_options options = {.modules = out.modules,
+                                         .module_count = out.count_linears,
+                                         .r = common.r,
+                                         .alpha = common.alpha,
+                                         .dropout = common.dropout,
+                                         .use_rslora = common.use_rslora,
+                                         .use_dora = s->kind->is_dora,
+                                         .modules_to_save = s->saved,
+                                         .is_tied = s->model.tied,
+                                         .base_model = rf_config_string(s->config, "model.path"),
+                                         .dtype = &single};
+        status = rf_peft_write(&s->grid, folder, out.fields, out.count, &options);
     }
-    free(out.recovered);
-    free(out.made);
-    free(out.modules);
-    free(out.names);
-    free(out.fields);
+    export_outgoing_close(&out);
     return status;
 }

@@ -13,6 +13,24 @@
 rf_status export_recover_factors(const rf_decoder *decoder, const rf_pruning *pruning, int64_t i,
                                  rf_field *const factor[2], rf_real *made[2]);
 
+/* What goes out of adapters: fields of the table, some of which point at arrays made for it. */
+typedef struct export_outgoing {
+    rf_peft_module *modules; /* [count_linears]; owned */
+    int64_t count_linears;
+    char (*names)[RF_NAME_BYTES]; /* [count_linears]; owned */
+    rf_field *fields;             /* owned */
+    int64_t count;
+    rf_real **made;           /* [count_linears] A and B of one module; owned */
+    rf_real *(*recovered)[2]; /* the same for the whole base of a pruned model; owned */
+} export_outgoing;
+
+/* Plain factors over the base of the files. Collective over world; RF_USAGE where there are none,
+ * RF_RESOURCES. export_outgoing_close is due in any case. */
+rf_status export_outgoing_open(export_outgoing *outgoing, const rf_session *session);
+void export_outgoing_close(export_outgoing *outgoing);
+/* r, alpha and scaling of modules without a pattern. Local. */
+rf_adapter_options export_common_options(const rf_session *session);
+
 /* The tensors of the base with what was trained in them, one at a time. */
 typedef struct export_merging {
     const rf_decoder *decoder; /* borrowed; prepared */
@@ -30,6 +48,11 @@ void export_merging_close(export_merging *merging);
 rf_status export_merging_fill(void *merging, int64_t index, const void **data);
 /* HF shards in `folder`. Collective over world; RF_WRITE, RF_RESOURCES. */
 rf_status export_write_merged(const rf_session *session, const char *folder, rf_dtype dtype);
+
+/* folder/model.gguf, and folder/adapter.gguf. Collective over world; RF_USAGE for what llama.cpp
+ * cannot hold, RF_WRITE, RF_RESOURCES. */
+rf_status export_write_gguf(const rf_session *session, const char *folder, rf_dtype dtype);
+rf_status export_write_gguf_adapter(const rf_session *session, const char *folder);
 
 /* The spelling of config.json. Local. */
 void export_name_dtype(rf_model_config *model, rf_dtype dtype);

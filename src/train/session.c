@@ -125,7 +125,10 @@ static rf_status check_start(rf_session *s)
 
 static rf_status open_start(rf_session *s, const char *folder)
 {
-    RF_TRY(rf_peft_open(&s->start, s->world, folder, s->log));
+    int is_gguf = rf_gguf_recognises(folder); /* one rank looks */
+    MPI_Bcast(&is_gguf, 1, MPI_INT, 0, s->world);
+    RF_TRY(is_gguf ? rf_peft_open_gguf(&s->start, s->world, folder, s->model.d_head)
+                   : rf_peft_open(&s->start, s->world, folder, s->log));
     s->saved = s->start->modules_to_save;
     return RF_OK;
 }

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "refract/comm/agree.h"
+#include "refract/io/gguf.h"
 #include "refract/train/state.h"
 
 static int is_folder_with(const char *path, const char *name)
@@ -35,9 +36,9 @@ static rf_status find(source *from, const rf_config *config, const rf_grid *grid
         MPI_Bcast(&has, 1, MPI_INT, 0, grid->world);
         return has ? open_run(from, grid, log, output) : RF_OK;
     }
-    int kind = is_folder_with(adapter, "adapter_config.json") ? 1
-               : is_folder_with(adapter, "checkpoints")       ? 2
-                                                              : 3;
+    const int is_peft =
+        is_folder_with(adapter, "adapter_config.json") || rf_gguf_recognises(adapter);
+    int kind = is_peft ? 1 : is_folder_with(adapter, "checkpoints") ? 2 : 3;
     MPI_Bcast(&kind, 1, MPI_INT, 0, grid->world);
     if (kind == 1) from->peft = adapter;
     if (kind == 1) return RF_OK;

@@ -7,7 +7,7 @@ import unittest
 
 import files
 from files import h5py, numpy
-from support import MPIRUN, REFRACT, ProgramTest, clean_environment, needs_h5py, newest_checkpoint
+from support import REFRACT, SHARED, ProgramTest, clean_environment, needs_h5py, needs_shared, newest_checkpoint
 
 METHODS = {
     "lora": {}, "rslora": {}, "dora": {}, "pissa": {}, "beamlora": {}, "reflora": {"lora": {"init": "random"}, "reflora": {"warmup": 0}},
@@ -183,6 +183,111 @@ class Pruned(ExportTest):
         self.assertEqual(list(self.folder.glob("x*")), [])
 
 
+class Gguf(ExportTest):
+    """Heads of q and k stand in another order there: what the reader brings back shows it."""
+
+    def test_every_method__as_gguf__computes_what_was_trained(self):
+        for method in ("lora", "dora", "pissa", "beamlora", "full"):
+            path = self.train(method, method)
+            self.assertLess(self.export(method, "gguf", f"{method}-gguf"), 1e-5)
+            wanted = self.logits(path, f"eval.adapter={method}")
+            found = self.logits(path, "eval.adapter=none", f"model.path={method}-gguf/model.gguf")
+            self.assertLess(abs(found - wanted).max(), 2e-5 * max(1, abs(wanted).max()))
+
+    def test_types__and_what_the_file_says(self):
+        self.train("lora")
+        for dtype, limit in (("f32", 1e-5), ("bf16", 0.05), ("f16", 0.01), ("q8_0", 0.1)):
+            told = self.export("run", "gguf", dtype, f"--dtype={dtype}")
+            self.assertLess(told, limit)
+            self.assertEqual(told > 1e-5, dtype != "f32")
+            text = self.succeed("inspect", f"{dtype}/model.gguf", "--verify")
+            self.assertRegex(text, rf"blk.1.ffn_gate.weight +{dtype.upper()} +\[48, 32\]")
+            self.assertRegex(text, r"blk.1.attn_norm.weight +F32 +\[32\]")
+            self.assertRegex(text, r"llama.attention.head_count_kv +4")
+        self.assertRegex(text, r"blk.1.ffn_down.weight +F16")  # rows of 48 do not fill blocks of 32
+
+    def test_from_a_gguf_base__its_metadata_stay(self):
+        self.train("lora")
+        self.export("run", "gguf", "first")
+        path = self.train("lora", "second", model={"path": "first/model.gguf"})
+        self.assertLess(self.export("second", "gguf", "again"), 1e-5)
+        self.assertLess(self.export("second", "merged", "merged"), 1e-5)
+        lines = [[line for line in self.succeed("inspect", f"{name}/model.gguf").splitlines()[1:]]
+                 for name in ("first", "again")]
+        self.assertEqual(sorted(lines[0]), sorted(lines[1]))
+        self.assertLess(self.export(path, "gguf-adapter", "adapter", "eval.adapter=second"), 1e-5)
+
+    def test_stretched_frequencies_and_windows_go_along(self):
+        rope = {"rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
+                "original_max_position_embeddings": 8192}
+        files.make_model(self.folder / "stretched", rope_scaling=rope, rope_theta=500000.0)
+        files.make_model(self.folder / "linear", rope_scaling={"rope_type": "linear", "factor": 2.0})
+        files.make_model(self.folder / "window", model_type="mistral", sliding_window=5)
+        for base in ("stretched", "linear", "window"):
+            self.train("lora", base + "-run", model={"path": base})
+            self.assertLess(self.export(base + "-run", "gguf", base + "-gguf"), 1e-5, base)
+
+    def test_adapter__with_unequal_ranks_and_scales__computes_what_was_trained(self):
+        for method, lora in (("lora", {"rank_pattern": {"down_proj": 1, "q_proj": 5}, "alpha_pattern": {"k_proj": 2}}),
+                             ("rslora", {"rank_pattern": {"up_proj": 4}}), ("beamlora", {}), ("pissa", {})):
+            path = self.train(method, method, lora=lora)
+            self.assertLess(self.export(method, "gguf-adapter", f"{method}-out"), 1e-5)
+            wanted = self.logits(path, f"eval.adapter={method}")
+            found = self.logits(path, f"eval.adapter={method}-out/adapter.gguf")
+            self.assertLess(abs(found - wanted).max(), 2e-5 * max(1, abs(wanted).max()))
+        text = self.succeed("inspect", "lora-out/adapter.gguf")
+        self.assertRegex(text, r"adapter.lora.alpha +5\n")
+        self.assertRegex(text, r"blk.0.ffn_down.weight.lora_b +F32 +\[32, 1\]")
+        self.assertRegex(text, r"blk.1.attn_q.weight.lora_a +F32 +\[5, 32\]")
+
+    def test_adapter__is_a_start_for_training(self):
+        self.train("lora", "first")
+        self.export("first", "gguf-adapter", "out")
+        path = self.train("lora", "second", lora={"start": "out/adapter.gguf", "r": 3, "alpha": 5}, train={"steps": 2})
+        self.assertLess(self.export("second", "peft", "peft"), 1e-5)
+        self.assertNotEqual(self.loss(path, "eval.adapter=second"), self.loss(path, "eval.adapter=first"))
+
+    def test_adapter__of_what_it_cannot_hold__is_refused(self):
+        for method, sections, text in (("dora", {}, "magnitudes"), ("full", {}, "--format merged"),
+                                       ("lora", {"lora": {"modules_to_save": ["lm_head"]}}, "lm_head.weight")):
+            self.train(method, method, **sections)
+            self.all_fail_with(2, text, "export", method, "--format=gguf-adapter", "--out=x", ranks=2)
+        self.assertEqual(list(self.folder.glob("x*")), [])
+
+    def test_same_bytes__on_every_layout(self):
+        self.train("lora")
+        for form in ("gguf", "gguf-adapter"):
+            self.export("run", form, f"{form}-1")
+            for ranks, tensor in ((2, 1), (2, 2), (4, 2)):
+                out = f"{form}-{ranks}-{tensor}"
+                self.export("run", form, out, f"parallel.tensor={tensor}", ranks=ranks)
+                self.assertEqual(self.bytes_of(out), self.bytes_of(f"{form}-1"), out)
+
+    def test_tokeniser__that_has_no_name_there__is_refused(self):
+        self.train("lora")
+        (self.folder / "base" / "tokenizer.json").write_text(json.dumps(
+            {"version": "1.0", "added_tokens": [], "pre_tokenizer": {"type": "Whitespace"},
+             "model": {"type": "BPE", "vocab": {"a": 0}, "merges": []}}))
+        self.fail_with(2, "tokeniser cannot be written", "export", "run", "--format=gguf", "--out=x", ranks=2)
+        self.assertEqual(list(self.folder.glob("x*")), [])
+
+
+@needs_h5py
+@needs_shared("models/stories260K")
+class RealModel(ExportTest):
+    def test_gguf__has_the_tokeniser_too(self):
+        model = SHARED / "models" / "stories260K"
+        (self.folder / "text.txt").write_text("Once upon a time, Lily saw a big dog. \"Hello!\" she said.\n" * 9)
+        path = self.train("lora", model={"path": str(model)},
+                          data={"train": "text.txt", "eval": "text.txt", "format": "text"})
+        self.assertLess(self.export("run", "gguf", "out"), 1e-5)
+        wanted = self.loss(path, "eval.adapter=none")
+        text = [self.succeed("prepare", path, "--show", "1", f"model.path={name}", "output=tokens")
+                for name in (model, "out/model.gguf")]
+        self.assertEqual(*(re.findall("digest .*", told) for told in text))
+        self.assertNotEqual(self.loss(path, "eval.adapter=none", "model.path=out/model.gguf"), wanted)
+
+
 class Failures(ExportTest):
     def setUp(self):
         super().setUp()
@@ -214,6 +319,10 @@ class Failures(ExportTest):
                 self.all_fail_with(6, "cannot write", "export", "run", f"--format={form}", "--out=out", ranks=2,
                                    RF_FAULT=f"{site}:0")
                 self.assert_nothing()
+        for form in ("gguf", "gguf-adapter"):
+            self.all_fail_with(6, "cannot write", "export", "run", f"--format={form}", "--out=out", ranks=2,
+                               RF_FAULT="gguf.write:0")
+            self.assert_nothing()
         self.export("run", "peft", "out")
         before = self.bytes_of("out")
         self.all_fail_with(6, "cannot write", "export", "run", "--format=merged", "--out=out", "--force", ranks=2,
@@ -221,12 +330,13 @@ class Failures(ExportTest):
         self.assertEqual(self.bytes_of("out"), before)
 
     def test_no_space__is_code_6_and_leaves_nothing(self):
-        done = subprocess.run([REFRACT, "export", "run", "--format=merged", "--out=out"], cwd=self.folder, timeout=60,
-                              env=clean_environment(), capture_output=True, text=True, check=False,
-                              preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (40000, 40000)))
-        self.assertEqual(done.returncode, 6, done.stderr)
-        self.assertIn("cannot write", self.error_line(done.stderr))
-        self.assert_nothing()
+        for form in ("merged", "gguf"):
+            done = subprocess.run([REFRACT, "export", "run", f"--format={form}", "--out=out"], cwd=self.folder,
+                                  env=clean_environment(), capture_output=True, text=True, check=False, timeout=60,
+                                  preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (40000, 40000)))
+            self.assertEqual(done.returncode, 6, done.stderr)
+            self.assertIn("cannot write", self.error_line(done.stderr))
+            self.assert_nothing()
 
     def test_other_base__is_code_7(self):
         files.make_model(self.folder / "other", seed=2)

@@ -63,6 +63,11 @@ typedef struct rf_peft {
  * may be NULL). Collective over comm; RF_INPUT names file and key, RF_RESOURCES.
  */
 rf_status rf_peft_open(rf_peft **peft, MPI_Comm comm, const char *folder, rf_log *log);
+/**
+ * The same for a LoRA adapter of a llama model in a GGUF file, whose q and k heads have d_head
+ * rows. Collective over comm; RF_INPUT names file and tensor or key, RF_RESOURCES.
+ */
+rf_status rf_peft_open_gguf(rf_peft **peft, MPI_Comm comm, const char *path, int64_t d_head);
 void rf_peft_close(rf_peft **peft);
 
 /**

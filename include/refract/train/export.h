@@ -6,9 +6,11 @@
 #include "refract/train/train.h"
 
 typedef enum rf_export_format {
-    RF_EXPORT_PEFT,   /**< an adapter over the base of the files */
-    RF_EXPORT_MERGED, /**< an HF folder of the whole model */
-    RF_EXPORT_PRUNED  /**< an HF folder of what a prune has left */
+    RF_EXPORT_PEFT,        /**< an adapter over the base of the files */
+    RF_EXPORT_MERGED,      /**< an HF folder of the whole model */
+    RF_EXPORT_PRUNED,      /**< an HF folder of what a prune has left */
+    RF_EXPORT_GGUF,        /**< the whole model as model.gguf */
+    RF_EXPORT_GGUF_ADAPTER /**< an adapter for llama.cpp as adapter.gguf */
 } rf_export_format;
 
 /** "peft", "merged", ...; 0 where there is no such format. Local. */

@@ -23,7 +23,7 @@ static const rf_cli_usage usage = {
     .arguments = "FILE",
     .text =
         "Prints what a file holds: a checkpoint, telemetry (run.h5, also while the job runs), a "
-        "token store, safetensors (file, index or folder) or a GGUF model.",
+        "token store, safetensors (file, index or folder), a GGUF file or a PEFT folder.",
     .least = 1,
     .most = 1,
     .options = options,

@@ -8,7 +8,7 @@
 #include "inspect_private.h"
 
 static const rf_inspector *const inspectors[] = {&rf_inspector_h5, &rf_inspector_gguf,
-                                                 &rf_inspector_safetensors};
+                                                 &rf_inspector_peft, &rf_inspector_safetensors};
 
 void rf_inspect_shape(char *text, size_t bytes, const int64_t *size, int dims)
 {
@@ -51,6 +51,6 @@ rf_status rf_inspect(FILE *out, const char *path, int verify)
         if (inspectors[i]->recognises(path, head)) return inspectors[i]->print(out, path, verify);
     return rf_fail(RF_INPUT,
                    "'%s' is of no kind that is known. Give a checkpoint, run.h5, a token store, "
-                   "safetensors or GGUF",
+                   "safetensors, GGUF or a PEFT folder",
                    path);
 }

@@ -17,6 +17,8 @@ typedef struct rf_inspector {
 extern const rf_inspector rf_inspector_h5;
 extern const rf_inspector rf_inspector_safetensors;
 extern const rf_inspector rf_inspector_gguf;
+extern const rf_inspector
+    rf_inspector_peft; /**< asked before safetensors, which takes any folder */
 
 /** "[2, 3]" into text. Local. */
 void rf_inspect_shape(char *text, size_t bytes, const int64_t *size, int dims);

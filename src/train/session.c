@@ -87,67 +87,6 @@ rf_status rf_session_open(rf_session *s, rf_config *config, const rf_config *tra
     return rf_data_tokenizer(&s->tokenizer, world, config, rf_model_files_tokenizer);
 }
 
-/* A key that the user set must say what the folder says. */
-static rf_status contradiction(const rf_session *s, const char *key, double folder)
-{
-    const double wish = strcmp(key, "lora.r") == 0 ? (double)rf_config_int(s->config, key)
-                                                   : rf_config_number(s->config, key);
-    if (!rf_config_is_set(s->config, key) || wish == folder) return RF_OK;
-    return rf_fail(RF_USAGE, "%s = %g, but the folder '%s' has %g (%s). Leave the key out", key,
-                   wish, rf_config_string(s->config, "lora.start"), folder,
-                   rf_config_where(s->config, key));
-}
-
-static rf_status check_start(rf_session *s)
-{
-    if (s->start->use_dora && !s->kind->is_dora)
-        return rf_fail(RF_USAGE,
-                       "the folder '%s' holds a DoRA adapter, the method is %s (%s). Use method: "
-                       "dora or start from a LoRA folder",
-                       rf_config_string(s->config, "lora.start"),
-                       rf_config_string(s->config, "method"), rf_config_where(s->config, "method"));
-    RF_TRY(contradiction(s, "lora.r", (double)s->start->r));
-    RF_TRY(contradiction(s, "lora.alpha", s->start->alpha));
-    if (rf_config_is_set(s->config, "lora.use_rslora") &&
-        rf_config_bool(s->config, "lora.use_rslora") != s->start->use_rslora)
-        return rf_fail(RF_USAGE, "lora.use_rslora contradicts the folder '%s' (%s). Leave it out",
-                       rf_config_string(s->config, "lora.start"),
-                       rf_config_where(s->config, "lora.use_rslora"));
-    if (rf_config_is_set(s->config, "lora.target_modules"))
-        return rf_fail(RF_USAGE,
-                       "lora.target_modules is set beside lora.start (%s). The folder names its "
-                       "own modules: leave the key out",
-                       rf_config_where(s->config, "lora.target_modules"));
-    rf_config_resolve_int(s->config, "lora.r", s->start->r);
-    rf_config_resolve_number(s->config, "lora.alpha", s->start->alpha);
-    return RF_OK;
-}
-
-static rf_status open_start(rf_session *s, const char *folder)
-{
-    int is_gguf = rf_gguf_recognises(folder); /* one rank looks */
-    MPI_Bcast(&is_gguf, 1, MPI_INT, 0, s->world);
-    RF_TRY(is_gguf ? rf_peft_open_gguf(&s->start, s->world, folder, s->model.d_head)
-                   : rf_peft_open(&s->start, s->world, folder, s->log));
-    s->saved = s->start->modules_to_save;
-    return RF_OK;
-}
-
-rf_status rf_session_take_start(rf_session *s)
-{
-    const char *folder = rf_config_string(s->config, "lora.start");
-    if (!folder || s->trains) return RF_OK;
-    RF_TRY(open_start(s, folder));
-    return rf_agree(s->world, check_start(s));
-}
-
-rf_status rf_session_start_from(rf_session *s, const char *folder)
-{
-    RF_TRY(open_start(s, folder));
-    if (s->trained == s->config) s->kind = rf_adapter_for_peft(s->start->use_dora);
-    return RF_OK;
-}
-
 int64_t rf_session_micro_tokens(rf_session *s)
 {
     if (rf_config_is_auto(s->config, "train.micro_tokens")) {

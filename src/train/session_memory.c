@@ -93,6 +93,8 @@ static rf_status plan(rf_session *s, const rf_bounds *bounds, int training, int 
         rf_agree(s->world, make_decoder(s, bounds, &storage, training, with_adapter));
     rf_safetensors_close(&storage.tensors);
     RF_TRY(status);
+    if (s->start && with_adapter && s->imagined_size == 0)
+        RF_TRY_ALL(s->world, session_match_start(s));
     s->borrows_base = rf_resident_lend(s->resident, s->trained, s->decoder);
     RF_TRY(session_share_base(s));
     s->run = rf_arena_counting("run");

@@ -27,6 +27,12 @@ rf_status session_share_base(rf_session *session);
 /** After the weights were read. Collective over the node. */
 void session_publish_base(const rf_session *session);
 
+/**
+ * The rules of session->start on the planned decoder: one that matches nothing is warned of by
+ * root. Local; RF_INPUT when no module is targeted, RF_RESOURCES.
+ */
+rf_status session_match_start(const rf_session *session);
+
 /** "q4_1 (210 matrices), q8_0 (1)": the types of the frozen matrices; "nothing" if none is. Local.
  */
 void session_held_types(const rf_session *session, char held[SESSION_HELD_BYTES]);

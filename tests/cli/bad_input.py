@@ -163,6 +163,30 @@ class ModelFolders(BadInput):
         (self.folder / "model.gguf").write_bytes(b"GGUF" + bytes(100))
         self.refuse(3, "GGUF version 0 is not supported", "model.gguf", model__path="model.gguf")
 
+    def test_gguf_files__cut_or_with_lies__name_the_tensor(self):
+        self.succeed("train", self.keys({"output": "first"}))
+        self.succeed("export", "first", "--format=gguf", "--out=gguf")
+        whole = (self.folder / "gguf" / "model.gguf").read_bytes()
+
+        def entry(name, dims):
+            """Where the type of a tensor stands; its place follows."""
+            return whole.index(struct.pack("<Q", len(name)) + name.encode()) + 8 + len(name) + 4 + 8 * dims
+
+        def refused(content, *texts):
+            (self.folder / "gguf" / "model.gguf").write_bytes(content)
+            self.refuse(3, "model.gguf", *texts, model__path="gguf/model.gguf", ranks=[2])
+
+        at = entry("blk.0.attn_q.weight", 2)
+        refused(whole[:at] + struct.pack("<I", 77) + whole[at + 4:], "'blk.0.attn_q.weight'", "unknown type 77")
+        refused(whole[:at + 4] + struct.pack("<Q", 1 << 40) + whole[at + 12:], "'blk.0.attn_q.weight'", "beyond the end")
+        refused(whole[:at + 4] + struct.pack("<Q", 5) + whole[at + 12:], "'blk.0.attn_q.weight'")
+        refused(whole[:at - 8] + struct.pack("<Q", 33) + whole[at:], "'blk.0.attn_q.weight'")
+        refused(whole[:-64], "beyond the end of the file", "tensor '")
+        refused(whole[:at], "the file ends within", "blk.0.attn_q.weight")
+        key = b"llama.vocab_size"
+        at = whole.index(key) + len(key) + 4
+        refused(whole[:at] + struct.pack("<I", 60) + whole[at + 4:], "60 tokens", "'token_embd.weight' has 61 rows")
+
     def test_config_json__malformed_or_not_supported(self):
         (self.folder / "model" / "config.json").write_text("{")
         self.refuse(3, "config.json")
@@ -295,6 +319,44 @@ class Start(BadInput):
             self.refuse(code, "first/adapter", lora={"start": str(self.peft)}, ranks=[2])
         config.write_text("{")
         self.refuse(3, "adapter_config.json", lora={"start": str(self.peft)}, ranks=[2])
+
+    def test_peft_tensors__that_do_not_fit__are_named(self):
+        path, config = self.peft / "adapter_model.safetensors", self.peft / "adapter_config.json"
+        told = json.loads(config.read_text())
+        header, data = files.read_parts(path)
+        name = "base_model.model.model.layers.0.self_attn.q_proj.lora_B.weight"
+        for other in (name.replace("layers.0", "layers.7"), name.replace("lora_B", "lora_C")):
+            files.write_parts(path, {other if key == name else key: value for key, value in header.items()}, data)
+            for command, changes in (("train", {"lora": {"start": str(self.peft)}}),
+                                     ("eval", {"data__eval": "train.jsonl", "eval__adapter": str(self.peft)})):
+                self.refuse(3, f"tensor '{name}' is missing", "adapter_model.safetensors", command=command, ranks=[2],
+                            **changes)
+        extra = {"base_model.model.model.layers.0.self_attn.w_proj.lora_A.weight":
+                 {"dtype": "F32", "shape": [1], "data_offsets": [len(data), len(data) + 4]}}
+        files.write_parts(path, header | extra, data + bytes(4))
+        self.refuse(3, "w_proj.lora_A.weight", "the model has not", lora={"start": str(self.peft)}, ranks=[2])
+        files.write_parts(path, header | {name: header[name] | {"shape": header[name]["shape"][::-1]}}, data)
+        self.refuse(3, name, "[3, 32]", "[32, 3]", lora={"start": str(self.peft)}, ranks=[2])
+        files.write_parts(path, header, data)
+        config.write_text(json.dumps(told | {"target_modules": ["query"]}))
+        self.refuse(3, "no module is targeted", "adapter_config.json", lora={"start": str(self.peft)}, ranks=[2])
+        config.write_text(json.dumps(told | {"rank_pattern": {"q_proj": 4}}))
+        self.refuse(3, "lora_A.weight", "[3, 32]", "[4, 32]", lora={"start": str(self.peft)}, ranks=[2])
+        config.write_text(json.dumps(told))
+        path.rename(self.peft / "adapter_model.bin")
+        self.refuse(3, "pickled", "safe_serialization=True", lora={"start": str(self.peft)}, ranks=[2])
+
+    def test_peft_pattern__that_matches_nothing__is_warned_of_once(self):
+        config = self.peft / "adapter_config.json"
+        config.write_text(json.dumps(json.loads(config.read_text()) | {
+            "rank_pattern": {"layers.9.*q_proj": 5}, "alpha_pattern": {"nothing": 5}, "something_new": 1}))
+        path = self.keys({"data.eval": "train.jsonl", "eval.adapter": str(self.peft)})
+        for ranks in (1, 2):
+            done = self.refract("eval", path, ranks=ranks)
+            self.assertEqual(done.returncode, 0, done.stderr)
+            for text in ("'layers.9.*q_proj' of 'rank_pattern' matches no module",
+                         "'nothing' of 'alpha_pattern' matches no module", "unknown key 'something_new'"):
+                self.assertEqual(done.stderr.count(text), 1, done.stderr)
 
 
 class Output(BadInput):

@@ -288,6 +288,28 @@ class RealModel(ExportTest):
         self.assertNotEqual(self.loss(path, "eval.adapter=none", "model.path=out/model.gguf"), wanted)
 
 
+class Inspect(ExportTest):
+    def test_folders_and_files__say_what_they_are(self):
+        self.train("rslora")
+        text = self.succeed("inspect", "run/adapter", "--verify", ranks=2)
+        self.assertEqual(text.count("run/adapter: PEFT adapter (LORA), 28 tensors"), 1)
+        self.assertRegex(text, r"use_rslora +true")
+        self.assertRegex(text, r"layers.1.mlp.up_proj.lora_A.weight +F32 +\[3, 32\]")
+        self.assertIn("verified: ", text)
+        self.export("run", "gguf-adapter", "gguf")
+        self.assertIn("verified: ", self.succeed("inspect", "gguf/adapter.gguf", "--verify"))
+        path = self.folder / "run" / "adapter" / "adapter_model.safetensors"
+        path.write_bytes(path.read_bytes()[:-4])
+        self.fail_with(3, "adapter_model.safetensors", "inspect", "run/adapter", "--verify", ranks=2)
+        (self.folder / "run" / "adapter" / "adapter_config.json").write_text("[1]")
+        self.fail_with(3, "adapter_config.json", "inspect", "run/adapter")
+        whole = (self.folder / "gguf" / "adapter.gguf").read_bytes()
+        for old, new, text in ((b"adapter.type", b"adapter.kind", "key 'adapter.type' is missing"),
+                               (b"lora_a", b"lora_x", "is no factor of a linear layer"), (b"attn_q", b"attn_x", "attn_x")):
+            (self.folder / "gguf" / "adapter.gguf").write_bytes(whole.replace(old, new, 1))
+            self.fail_with(3, text, "eval", "run.yaml", "eval.adapter=gguf/adapter.gguf", ranks=2)
+
+
 class Failures(ExportTest):
     def setUp(self):
         super().setUp()

@@ -13,6 +13,7 @@ import subprocess
 import sys
 import tempfile
 
+import gguf
 import h5py
 import numpy
 import peft
@@ -107,6 +108,40 @@ class Judge:
         self.run("export", short, "--format=merged", f"--out={short}-merged", "--dtype=f32")
         self.tell(f"{name}: merged", self.theirs(self.base(self.folder / f"{short}-merged")), wanted, start)
 
+    def judge_gguf(self, name, keys):
+        """model.gguf as transformers reads it; adapter.gguf as the gguf package does, by llama.cpp's formula."""
+        path = self.input(name, **keys)
+        self.run("train", path)
+        wanted, start = self.ours(path, name), self.ours(path, "none")
+        self.run("export", name, "--format=gguf", f"--out={name}-gguf", "--dtype=f32")
+        model = transformers.AutoModelForCausalLM.from_pretrained(
+            self.folder / f"{name}-gguf", gguf_file="model.gguf", dtype=torch.float32)
+        self.tell(f"{name}: GGUF", self.theirs(model), wanted, start)
+        self.run("export", name, "--format=gguf-adapter", f"--out={name}-gguf-adapter")
+        self.tell(f"{name}: GGUF adapter", self.theirs(self.with_adapter(f"{name}-gguf-adapter/adapter.gguf")),
+                  wanted, start)
+
+    def with_adapter(self, path):
+        """The base with s B A of a GGUF adapter added, s = alpha / rank, heads of q and k in transformers' order."""
+        names = {"attn_q": "self_attn.q_proj", "attn_k": "self_attn.k_proj", "attn_v": "self_attn.v_proj",
+                 "attn_output": "self_attn.o_proj", "ffn_gate": "mlp.gate_proj", "ffn_up": "mlp.up_proj",
+                 "ffn_down": "mlp.down_proj"}
+        reader = gguf.GGUFReader(self.folder / path)
+        alpha = float(reader.fields["adapter.lora.alpha"].contents())
+        tensors = {tensor.name: numpy.array(tensor.data) for tensor in reader.tensors}
+        model = self.base()
+        d_head = getattr(model.config, "head_dim", None) or model.config.hidden_size // model.config.num_attention_heads
+        for name, b in tensors.items():
+            if not name.endswith(".lora_b"):
+                continue
+            _, layer, kind, _, _ = name.split(".")
+            if kind in ("attn_q", "attn_k"):
+                b = b.reshape(-1, d_head // 2, 2, b.shape[1]).swapaxes(1, 2).reshape(b.shape)
+            change = alpha / b.shape[1] * b.astype(float) @ tensors[name.replace("lora_b", "lora_a")]
+            weight = model.get_submodule(f"model.layers.{layer}.{names[kind]}").weight
+            weight.data += torch.tensor(change, dtype=torch.float32)
+        return model
+
     def judge_theirs(self, name, **options):
         """An adapter that PEFT trains for a few steps."""
         torch.manual_seed(2)
@@ -141,6 +176,8 @@ def main():
         print(f"{'':34} {'largest':>9} {'relative':>9} {'moved by':>9}")
         for method, keys in METHODS.items():
             judge.judge_method(method, keys)
+        for method in ("lora", "rslora"):
+            judge.judge_gguf(method, METHODS[method])
         for name, keys in {"lora": {}, "dora": {"use_dora": True}, "rslora": {"use_rslora": True},
                            "patterns": {"rank_pattern": {"layers.1.self_attn.q_proj": 7, "down_proj": 2},
                                         "alpha_pattern": {"up_proj": 16}},

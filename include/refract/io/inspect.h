@@ -8,7 +8,7 @@
 
 /**
  * Prints what `path` holds: a checkpoint, telemetry, a token store (any HDF5 file of refract),
- * safetensors (a file, an index or a folder) or a GGUF model. With `verify` every checksum is
+ * safetensors (a file, an index or a folder), a GGUF file or a PEFT folder. With `verify` every checksum is
  * recomputed and each damaged dataset named; RF_INPUT then, as for a file that cannot be read or is
  * none of these. Local.
  */

@@ -142,10 +142,10 @@ static rf_status fill_metadata(rf_gguf_metadata *m, const rf_session *s, rf_dtyp
     if (rf_gguf_recognises(path)) {
         RF_TRY(copy_metadata(m, path));
     } else {
-        const int other = !rf_config_is_auto(s->config, "model.tokenizer");
+        char folder[PATH_MAX];
+        export_tokenizer_folder(s, folder);
         rf_gguf_put_model(m, &s->model);
-        RF_TRY(rf_gguf_put_tokenizer(
-            m, &s->model, other ? rf_config_string(s->config, "model.tokenizer") : path));
+        RF_TRY(rf_gguf_put_tokenizer(m, &s->model, folder));
         rf_gguf_put_whole(m, "general.quantization_version", 2);
     }
     rf_gguf_put_whole(m, "general.file_type", file_type(dtype));

@@ -54,6 +54,9 @@ rf_status export_write_merged(const rf_session *session, const char *folder, rf_
 rf_status export_write_gguf(const rf_session *session, const char *folder, rf_dtype dtype);
 rf_status export_write_gguf_adapter(const rf_session *session, const char *folder);
 
+/* Where tokenizer.json is: the folder of model.tokenizer, else model.path. Local. */
+void export_tokenizer_folder(const rf_session *session, char folder[PATH_MAX]);
+
 /* The spelling of config.json. Local. */
 void export_name_dtype(rf_model_config *model, rf_dtype dtype);
 

@@ -3,7 +3,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
+#include "export_parts.h"
 #include "refract/base/file.h"
 #include "refract/comm/agree.h"
 #include "refract/io/hf_config.h"
@@ -15,14 +17,27 @@
 
 static const rf_dtype single = RF_F32;
 
+void export_tokenizer_folder(const rf_session *s, char folder[PATH_MAX])
+{
+    struct stat info;
+    const int other = !rf_config_is_auto(s->config, "model.tokenizer");
+    snprintf(folder, PATH_MAX, "%s",
+             rf_config_string(s->config, other ? "model.tokenizer" : "model.path"));
+    char *slash = strrchr(folder, '/');
+    if (!other || stat(folder, &info) != 0 || S_ISDIR(info.st_mode)) return;
+    if (slash)
+        *slash = '\0'; /* tokenizer.json itself was named */
+    else
+        snprintf(folder, PATH_MAX, ".");
+}
+
 /* Files that stand beside the weights and do not change by training. */
 static rf_status copy_side_file(const rf_session *s, const char *folder, const char *name)
 {
-    char from[2 * PATH_MAX], to[2 * PATH_MAX];
+    char from[2 * PATH_MAX], to[2 * PATH_MAX], source[PATH_MAX];
     char *bytes = NULL;
     size_t length = 0;
-    const int other = !rf_config_is_auto(s->config, "model.tokenizer");
-    const char *source = rf_config_string(s->config, other ? "model.tokenizer" : "model.path");
+    export_tokenizer_folder(s, source);
     snprintf(from, sizeof from, "%s/%s", source, name);
     snprintf(to, sizeof to, "%s/%s", folder, name);
     FILE *file = fopen(from, "rb");

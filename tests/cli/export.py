@@ -287,6 +287,14 @@ class RealModel(ExportTest):
         self.assertEqual(*(re.findall("digest .*", told) for told in text))
         self.assertNotEqual(self.loss(path, "eval.adapter=none", "model.path=out/model.gguf"), wanted)
 
+    def test_tokeniser_named_as_a_file__goes_along_too(self):
+        model = SHARED / "models" / "stories260K"
+        self.train("lora", model={"path": str(model), "tokenizer": str(model / "tokenizer.json")})
+        self.export("run", "merged", "merged")
+        self.assertEqual((self.folder / "merged" / "tokenizer.json").read_bytes(), (model / "tokenizer.json").read_bytes())
+        self.export("run", "gguf", "gguf")
+        self.assertRegex(self.succeed("inspect", "gguf/model.gguf"), r"tokenizer.ggml.tokens +512 string")
+
 
 class Inspect(ExportTest):
     def test_folders_and_files__say_what_they_are(self):

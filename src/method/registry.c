@@ -12,6 +12,9 @@ static const rf_method_entry methods[] = {
     {"adalora", "Zhang et al. 2023, arXiv:2303.10512",
      "lora with a diagonal between A and B, whose budget of ranks moves to where they matter",
      "lora adalora", "lora", &adalora_hooks, NULL},
+    {"adapter", "Houlsby et al. 2019, arXiv:1902.00751",
+     "a trained bottleneck behind the attention and behind the MLP of every block", "bottleneck",
+     "", NULL, NULL},
     {"beamlora", "Gu et al. 2025, ACL 2025 long 582",
      "lora with gates between A and B; weak ranks give way to versions of strong ones", "lora beam",
      "lora reflora rslora", &beamlora_hooks, NULL},
@@ -37,6 +40,8 @@ static const rf_method_entry methods[] = {
     {"lorarite", "Yen et al. 2025, arXiv:2410.20625",
      "lora by Adam with matrix moments in the other factor's basis, whatever the split of B A",
      "lora", "lora pissa rslora", &lorarite_hooks, NULL},
+    {"padapter", "Pfeiffer et al. 2021, arXiv:2005.00247",
+     "a trained bottleneck behind the MLP of every block", "bottleneck", "", NULL, NULL},
     {"pissa", "Meng et al. 2024, arXiv:2404.02948",
      "lora that starts from the leading singular vectors of W", "lora",
      "beamlora dora lora loraplus reflora reflora-s rslora", NULL, NULL},
@@ -113,6 +118,9 @@ static const char *why_not(const rf_method_entry *a, const rf_method_entry *b)
 {
     if (a->trains || b->trains)
         return "One of them trains weights of the model itself, without adapters for the other to "
+               "act on";
+    if (has_word(a->sections, ' ', "bottleneck") || has_word(b->sections, ' ', "bottleneck"))
+        return "A bottleneck stands behind a branch and has no low-rank factors for the other to "
                "act on";
     if (rf_adapter_find(a->name) && rf_adapter_find(b->name))
         return "A module carries one adapter, and each of the two is one: choose";

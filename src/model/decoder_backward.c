@@ -44,7 +44,8 @@ static void backward_mlp(rf_decoder *m, const rf_tokens *tokens, int64_t layer)
     rf_swiglu_forward(act, s->gate, s->up, items);
     decoder_mask_neurons(m, layer, t, act);
     clock = decoder_lap(m, RF_PHASE_SWIGLU, clock);
-    const rf_linear_pass down = pass_back(m, layer, RF_DOWN, m->dh, m->dz);
+    const rf_real *dy = decoder_bottleneck_backward(m, layer, RF_BRANCH_MLP, t);
+    const rf_linear_pass down = pass_back(m, layer, RF_DOWN, dy, m->dz);
     rf_row_backward(&m->context, &down, dact, act, t);
     clock = decoder_lap(m, RF_PHASE_DOWN, clock);
     if (m->has_masks) {
@@ -87,7 +88,8 @@ static void backward_attention(rf_decoder *m, const rf_tokens *tokens, int64_t l
     rf_real *d_o = m->wide[0], *dq = m->wide[1];
     double clock = MPI_Wtime();
 
-    const rf_linear_pass o = pass_back(m, layer, RF_O, m->dh, m->dz);
+    const rf_real *dy = decoder_bottleneck_backward(m, layer, RF_BRANCH_ATTENTION, t);
+    const rf_linear_pass o = pass_back(m, layer, RF_O, dy, m->dz);
     rf_row_backward(&m->context, &o, d_o, decoder_masked_heads(m, layer, t, dq), t);
     decoder_mask_heads_backward(m, layer, t, d_o);
     clock = decoder_lap(m, RF_PHASE_O, clock);

@@ -262,6 +262,7 @@ static rf_status build_table(rf_decoder *m, const rf_decoder_options *o)
     RF_TRY(check_saved(&m->params, &o->saved));
     for (int layer = 0; layer < (int)c->layers; layer++)
         for (int kind = 0; kind < RF_LINEARS; kind++) RF_TRY(add_adapter(m, o, layer, kind));
+    RF_TRY(decoder_add_bottlenecks(m));
     return m->has_masks ? decoder_add_masks(m) : RF_OK;
 }
 
@@ -276,6 +277,7 @@ rf_status rf_decoder_create(rf_decoder **decoder, const rf_grid *grid,
     m->grid = grid;
     m->kind = options->adapter;
     m->training = options->training;
+    m->bottleneck = options->bottleneck;
     m->has_masks = options->has_masks;
     m->measures = options->measures;
     m->max_tokens = options->max_tokens;

@@ -113,6 +113,7 @@ static void forward_block(rf_decoder *m, const rf_tokens *tokens, int64_t layer)
     const rf_real *heads = decoder_masked_heads(m, layer, t, m->wide[0]);
     const rf_real *branch = rf_row_forward(&m->context, &o, heads, t);
     decoder_measure(m, &o, block->adapter_index[RF_O], branch, t);
+    decoder_bottleneck(m, layer, RF_BRANCH_ATTENTION, t);
     clock = decoder_lap(m, RF_PHASE_O, clock);
 
     rf_rmsnorm_add_forward(m->x, s->rstd_mid, s->h_mid, s->h, branch,
@@ -130,6 +131,7 @@ static void forward_block(rf_decoder *m, const rf_tokens *tokens, int64_t layer)
     const rf_linear_pass down = decoder_pass(m, layer, RF_DOWN, NULL);
     branch = rf_row_forward(&m->context, &down, m->wide[0], t);
     decoder_measure(m, &down, block->adapter_index[RF_DOWN], branch, t);
+    decoder_bottleneck(m, layer, RF_BRANCH_MLP, t);
     decoder_lap(m, RF_PHASE_DOWN, clock);
 }
 

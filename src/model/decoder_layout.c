@@ -114,6 +114,7 @@ static void state_layout(rf_decoder *m, rf_arena *step)
         state->lse = RF_TAKE(step, rf_real, tokens * (q / m->config.d_head));
         state->gate = RF_TAKE(step, rf_real, tokens * ff);
         state->up = RF_TAKE(step, rf_real, tokens * ff);
+        decoder_bottleneck_state(m, state, step);
         for (int kind = 0; kind < RF_LINEARS; kind++) {
             int64_t r = 0;
             for (int64_t l = layer; l < (m->training ? layer + 1 : m->config.layers); l++)
@@ -172,6 +173,7 @@ void rf_decoder_layout(rf_decoder *m, rf_arena *run, rf_arena *step, rf_arena *s
     m->context.collector = &m->tp_collector;
     state_layout(m, step);
     scratch_layout(m, scratch);
+    decoder_bottleneck_layout(m, scratch);
     decoder_mask_layout(m, run, scratch);
 }
 

@@ -49,6 +49,16 @@ void decoder_mask_neurons(const rf_decoder *m, int64_t layer, int64_t tokens, rf
 void decoder_mask_neurons_backward(const rf_decoder *m, int64_t layer, int64_t tokens,
                                    rf_real *dact, const rf_real *act);
 
+/* Bottlenecks: rows of the table, what a block keeps, memory; the branch in the exchange buffer
+ * goes through that of its layer; gradient of the branch as it came, from dh. All leave things as
+ * they are where none stands. */
+rf_status decoder_add_bottlenecks(rf_decoder *m);
+void decoder_bottleneck_state(const rf_decoder *m, rf_block_state *state, rf_arena *step);
+void decoder_bottleneck_layout(rf_decoder *m, rf_arena *scratch);
+void decoder_bottleneck(rf_decoder *m, int64_t layer, int branch, int64_t tokens);
+const rf_real *decoder_bottleneck_backward(rf_decoder *m, int64_t layer, int branch,
+                                           int64_t tokens);
+
 /* Norms of a layer's output y and of its adapter's part; then the sums of their ratios. */
 void decoder_measure(rf_decoder *m, const rf_linear_pass *pass, int64_t index, const rf_real *y,
                      int64_t tokens);

@@ -54,6 +54,11 @@ static rf_status check_source(const source *from, const rf_session *s)
                        "first, or name a run, a checkpoint or a PEFT folder by eval.adapter",
                        rf_config_string(s->config, "eval.adapter"),
                        rf_config_string(s->config, "output"));
+    if (s->bottleneck.size > 0)
+        return rf_fail(RF_USAGE,
+                       "method '%s' trains bottlenecks, which neither PEFT folders nor models of "
+                       "this architecture can hold (--format). The run's folder adapter/ has them",
+                       rf_config_string(s->trained, "method"));
     if (s->is_estimating)
         return rf_fail(RF_USAGE,
                        "the checkpoint '%s' is of the estimation stage, before its prune: there is "

@@ -50,6 +50,11 @@ static rf_status check_supported(const rf_session *s)
 {
     const rf_config *c = s->config;
     const char *init = rf_config_string(c, "lora.init");
+    if (rf_config_string(c, "lora.start") && s->bottleneck.size > 0 && s->trained == c)
+        return rf_fail(RF_USAGE,
+                       "lora.start: a PEFT folder holds low-rank factors, and method '%s' trains "
+                       "none (%s). Leave the key out",
+                       rf_config_string(c, "method"), rf_config_where(c, "lora.start"));
     if (rf_config_string(c, "lora.start") && strcmp(init, "default") != 0 && s->trained == c)
         return rf_fail(RF_USAGE,
                        "lora.init: %s is set (%s) beside lora.start, whose factors are the start. "
@@ -69,7 +74,8 @@ static rf_status read_all(rf_session *s)
     RF_TRY(check_supported(s));
     RF_TRY(read_model_config(s));
     RF_TRY(collect_saved(s));
-    return s->trains ? RF_OK : rf_targets_from_config(&s->targets, s->trained);
+    return s->trains || s->bottleneck.size > 0 ? RF_OK
+                                               : rf_targets_from_config(&s->targets, s->trained);
 }
 
 rf_status rf_session_open(rf_session *s, rf_config *config, const rf_config *trained, rf_log *log,
@@ -82,7 +88,8 @@ rf_status rf_session_open(rf_session *s, rf_config *config, const rf_config *tra
     s->world = world;
     s->threads = threads;
     s->trains = rf_methods_trains(trained);
-    s->kind = s->trains ? NULL : rf_adapter_for_config(trained);
+    s->bottleneck = rf_methods_bottlenecks(trained);
+    s->kind = s->trains || s->bottleneck.size > 0 ? NULL : rf_adapter_for_config(trained);
     RF_TRY_ALL(world, read_all(s));
     return rf_data_tokenizer(&s->tokenizer, world, config, rf_model_files_tokenizer);
 }

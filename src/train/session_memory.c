@@ -51,12 +51,13 @@ static rf_status make_decoder(rf_session *s, const rf_bounds *bounds,
         .adapter = !with_adapter      ? NULL
                    : s->is_estimating ? &rf_adapter_lora
                                       : s->kind,
+        .bottleneck = with_adapter ? s->bottleneck : (rf_bottlenecks){0},
         .pruning = with_adapter ? s->pruning : NULL,
         .has_masks = with_adapter && s->is_estimating,
         .measures = with_adapter && s->is_estimating && training,
         .targets = s->start ? s->start->targets : s->targets,
         .adapter_options = adapter_options(s),
-        .saved = with_adapter && !s->trains ? s->saved : (rf_names){0},
+        .saved = with_adapter && s->kind ? s->saved : (rf_names){0},
         .training = training,
         .max_tokens = bounds->tokens,
         .max_samples = bounds->samples,
@@ -283,5 +284,5 @@ rf_status rf_session_weights(rf_session *s)
         session_publish_base(s);
         RF_TRY(rf_weights_digest(s->world, path, s->base_digest));
     }
-    return s->decoder->adapted ? start_adapters(s) : RF_OK;
+    return s->decoder->adapted || s->decoder->bottleneck.size > 0 ? start_adapters(s) : RF_OK;
 }

@@ -86,6 +86,7 @@ rf_status training_export(training *t)
     RF_TRY_ALL(t->env->world,
                rf_run_folder_file(t->run.folder, t->session.trains ? "model" : "adapter", folder,
                                   sizeof folder));
+    if (t->session.bottleneck.size > 0) return training_export_bottlenecks(t, folder);
     if (!t->session.trains) {
         RF_TRY(rf_export_adapter(&t->session, folder));
         return rf_export_fits_pruned(&t->session) ? export_pruned(t) : RF_OK;

@@ -114,6 +114,9 @@ double training_checkpoint_bytes(const training *t);
 /* OUTPUT/adapter or OUTPUT/model of the present state. Collective over world. */
 rf_status training_export(training *t);
 
+/* The bottlenecks as a folder of their own kind. Collective over world. */
+rf_status training_export_bottlenecks(training *t, const char *folder);
+
 /* train.gradients: every gradient of the first step, before clipping. Collective over world. */
 rf_status training_write_gradients(training *t, const char *path, const rf_real *gradient);
 

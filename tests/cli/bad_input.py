@@ -101,6 +101,9 @@ class Keys(BadInput):
             self.refuse(2, f"'{key}'", method="light", ranks=[2], **{key.replace(".", "__"): value})
         self.refuse(2, "lora.init: random", method="light", lora__init="random", ranks=[2])
         self.refuse(2, "'preclora.damping'", method="preclora", preclora__damping=-1, ranks=[2])
+        self.refuse(2, "'bottleneck.size'", method="adapter", bottleneck__size=0, ranks=[2])
+        self.refuse(2, "'bottleneck.activation'", method="padapter", bottleneck__activation="tanh", ranks=[2])
+        self.refuse(2, "lora.start", "trains none", method="adapter", lora__start="base", ranks=[2])
         self.refuse(2, "'loraplus.ratio'", method="loraplus", loraplus__ratio=0, ranks=[2])
         for method in ("beamlora", "reflora", "dora", "pissa", "light"):
             self.refuse(2, "lora.r", "33", method=method, lora__r=33, ranks=[2])

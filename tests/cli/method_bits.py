@@ -9,22 +9,24 @@ from layouts import FOUR, GRID, LayoutTest
 from support import needs_h5py, newest_checkpoint
 
 
-@needs_h5py
-class MethodBits(LayoutTest):
+class MethodTest(LayoutTest):
     def setUp(self):
         super().setUp()
         self.train(self.full("base"), (1, 1, 1))
 
     def check(self, method, layouts=FOUR, **sections):
         """Runs of a method on these layouts, straight on and resumed; returns one run's telemetry."""
+        lora = sections.pop("lora", {"r": 4, "alpha": 8, "dropout": 0.1, "rank_pattern": {"down_proj": 6}})
+
         def make(output):
-            return self.write_input(
-                f"{output}.yaml", output=output, method=method, model={"path": "base/model"},
-                lora={"r": 4, "alpha": 8, "dropout": 0.1, "rank_pattern": {"down_proj": 6}},
-                **self.keys(**sections))
+            return self.write_input(f"{output}.yaml", output=output, method=method, model={"path": "base/model"},
+                                    lora=lora, **self.keys(**sections))
         self.run_and_resume(make, "adapter/adapter_model.safetensors", layouts)
         return files.read_sets(self.folder / "run-1-1-1" / "run.h5")
 
+
+@needs_h5py
+class MethodBits(MethodTest):
     def test_reflora__with_singular_modules__is_the_same(self):
         run = self.check("reflora", reflora={"warmup": 1, "max_condition": 7})
         self.assertEqual(list(run["reflora/step"]), [2, 3, 4])
@@ -65,37 +67,48 @@ class MethodBits(LayoutTest):
         checkpoint = files.read_sets(newest_checkpoint(self.folder / "run-1-1-1"))
         self.assertEqual(checkpoint["method/adalora/kept"].sum(), 3 * 7)
 
+    def bottleneck(self, method, **keys):
+        """Runs on all layouts; what the run has trained, and that eval finds it again."""
+        def make(output):
+            return self.write_input(f"{output}.yaml", output=output, method=method, model={"path": "base/model"},
+                                    bottleneck={"size": 5, **keys}, **self.keys())
+        self.run_and_resume(make, "adapter/bottleneck.safetensors", FOUR)
+        run = self.folder / "run-1-1-1"
+        trained = json.loads((run / "eval.json").read_text())
+        self.succeed("eval", "run-1-1-1/config.yaml", ranks=2)
+        self.assertEqual(json.loads((run / "eval.json").read_text())["loss"], trained["loss"])
+        self.succeed("eval", "run-1-1-1/config.yaml", "eval.adapter=none")
+        self.assertNotEqual(json.loads((run / "eval.json").read_text())["loss"], trained["loss"])
+        config = json.loads((run / "adapter" / "bottleneck_config.json").read_text())
+        self.assertEqual((config["method"], config["size"]), (method, 5))
+        return files.read_safetensors(run / "adapter" / "bottleneck.safetensors")
+
+    def test_adapter__is_the_same(self):
+        tensors = self.bottleneck("adapter", activation="gelu")
+        self.assertEqual(sorted(tensors), [f"model.layers.0.{branch}.bottleneck.{name}" for branch in ("mlp", "self_attn")
+                                           for name in ("down.bias", "down.weight", "up.bias", "up.weight")])
+        self.assertTrue(all((tensor != 0).any() for tensor in tensors.values()))
+
+    def test_padapter__is_the_same(self):
+        self.assertEqual(len(self.bottleneck("padapter")), 4)
+
+    def test_dora__is_the_same(self):
+        self.check("dora")
+
+    def test_pissa__is_the_same(self):
+        self.check("pissa", lora={"r": 4, "alpha": 8})
+
+    def test_beamlora_with_reflora_and_loraplus__is_the_same(self):
+        self.steps, self.every = 12, 7
+        run = self.check("beamlora+reflora+loraplus", reflora={"warmup": 1},
+                         beam={"interval": 4, "keep": 0.6, "end": 12, "temperature": 0.05})
+        self.assertTrue((run["beam/events/pruned"] > 0).all())
+
     def test_lorapro__is_the_same(self):
         self.check("lorapro")
 
     def test_lorarite__is_the_same(self):
         self.check("lorarite")
-
-    def light(self, method="light", layouts=FOUR, **sections):
-        """An estimation of 5 steps, a prune, 7 steps on what is left."""
-        self.steps = 12
-        sections = {"light": {"steps": 5, "modules": 0.4, "ranks": 0.4, "neurons": 0.3, "heads": 0.4}} | sections
-        sections["train"] = self.keys()["train"] | {"steps": 7}
-        sections["checkpoint"] = {"every": self.every, "keep": 9}
-        run = self.check(method, layouts, **sections)
-        self.assertEqual(list(run["light/step"]), [5])
-        self.assertEqual(run["light/head_kept"].sum(), 2 * 5)  # of 8 groups of two heads 8 - 1 - floor(7 * 0.4)
-        self.assertEqual(run["light/neuron_kept"].sum(), 2432 - 1 - int(2431 * 0.3))
-        return run
-
-    def test_light__stopped_in_the_estimation__is_the_same(self):
-        self.every = 3
-        self.light()
-
-    def test_light__stopped_after_the_prune__is_the_same(self):
-        self.every = 5
-        self.light()
-
-    def test_light_with_beamlora_and_reflora__is_the_same(self):
-        self.every = 8  # beam.interval: auto is 4; the snapshot for the event of stage step 4 was taken at stage step 3: step 8 of the run
-        run = self.light("light+beamlora+reflora+rslora", reflora={"warmup": 1, "max_condition": 50},
-                         beam={"keep": 0.6, "end": 12})
-        self.assertEqual(list(run["reflora/step"]), list(range(7, 13)))
 
     def test_preclora__is_the_same(self):
         self.check("preclora", preclora={"damping": 1e-3})
@@ -134,6 +147,49 @@ class MethodBits(LayoutTest):
         self.assertEqual(list(run["reflora/step"]), list(range(2, 9)))
         fallback = run["reflora/fallback"][1:]
         self.assertTrue(0 < fallback.sum() < fallback.size, run["reflora/condition"])
+
+
+@needs_h5py
+class LightBits(MethodTest):
+    def light(self, method="light", layouts=FOUR, stage=7, **sections):
+        """An estimation of 5 steps, a prune, `stage` steps on what is left."""
+        self.steps = 5 + stage
+        sections = {"light": {"steps": 5, "modules": 0.4, "ranks": 0.4, "neurons": 0.3, "heads": 0.4}} | sections
+        sections["train"] = self.keys()["train"] | {"steps": stage}
+        sections["checkpoint"] = {"every": self.every, "keep": 9}
+        run = self.check(method, layouts, **sections)
+        self.assertEqual(list(run["light/step"]), [5])
+        self.assertEqual(run["light/head_kept"].sum(), 2 * 5)  # of 8 groups of two heads 8 - 1 - floor(7 * 0.4)
+        self.assertEqual(run["light/neuron_kept"].sum(), 2432 - 1 - int(2431 * 0.3))
+        return run
+
+    def test_light__stopped_in_the_estimation__is_the_same(self):
+        self.every = 3
+        self.light()
+
+    def test_light__stopped_after_the_prune__is_the_same(self):
+        self.every = 5
+        self.light()
+
+    def test_light_with_beamlora_and_reflora__is_the_same(self):
+        self.every = 8  # the event of stage step 4 is the run's step 9, its snapshot was taken at step 7
+        run = self.light("light+beamlora+reflora+rslora", stage=9, reflora={"warmup": 1, "max_condition": 50},
+                         beam={"interval": 4, "keep": 0.6, "end": 12, "temperature": 0.05})
+        self.assertEqual(list(run["reflora/step"]), list(range(7, 15)))
+        self.assertEqual(list(run["beam/events/step"]), [9])
+
+    def test_light_with_beamlora__is_the_same(self):
+        self.every = 8
+        run = self.light("light+beamlora", stage=9,
+                         beam={"interval": 4, "keep": 0.6, "end": 12, "temperature": 0.05})
+        self.assertEqual(list(run["beam/events/step"]), [9])
+
+    def test_light_with_reflora__is_the_same(self):
+        run = self.light("light+reflora", reflora={"warmup": 1})
+        self.assertEqual(list(run["reflora/step"]), list(range(7, 13)))
+
+    def test_light_with_loraplus__is_the_same(self):
+        self.light("light+loraplus")
 
 
 if __name__ == "__main__":

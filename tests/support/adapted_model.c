@@ -41,7 +41,7 @@ static void make_tokens(adapted_model *m)
 }
 
 static void make_decoder(adapted_model *m, const rf_adapter_kind *kind, rf_adapter_options options,
-                         const rf_pruning *pruning, int has_masks)
+                         const rf_pruning *pruning, int has_masks, rf_bottlenecks bottlenecks)
 {
     static const rf_pattern rank = {"layers\\.1\\.mlp\\.down_proj", 5};
     const rf_target_rules rules = {.all_linear = 1,
@@ -57,6 +57,7 @@ static void make_decoder(adapted_model *m, const rf_adapter_kind *kind, rf_adapt
                                         .adapter = kind,
                                         .targets = targets,
                                         .adapter_options = options,
+                                        .bottleneck = bottlenecks,
                                         .pruning = pruning,
                                         .has_masks = has_masks,
                                         .measures = has_masks,
@@ -86,21 +87,15 @@ rf_model_config adapted_model_config(void)
                              .attention_bias = 1};
 }
 
-adapted_model *adapted_model_create(MPI_Comm comm, int tp, const rf_adapter_kind *kind,
-                                    rf_adapter_options options)
-{
-    return adapted_model_create_part(comm, tp, kind, options, NULL, 0);
-}
-
-adapted_model *adapted_model_create_part(MPI_Comm comm, int tp, const rf_adapter_kind *kind,
-                                         rf_adapter_options options, const rf_pruning *pruning,
-                                         int has_masks)
+static adapted_model *create(MPI_Comm comm, int tp, const rf_adapter_kind *kind,
+                             rf_adapter_options options, const rf_pruning *pruning, int has_masks,
+                             rf_bottlenecks bottlenecks)
 {
     adapted_model *m = calloc(1, sizeof *m);
     RF_ASSERT(m, "no memory");
     m->config = adapted_model_config();
     assert_ok(rf_grid_create(&m->grid, comm, tp, 4));
-    make_decoder(m, kind, options, pruning, has_masks);
+    make_decoder(m, kind, options, pruning, has_masks, bottlenecks);
     lay_out(m);
     make_tokens(m);
     rf_params_init(&m->decoder->params, &m->grid, 11, 1, 1);
@@ -111,6 +106,25 @@ adapted_model *adapted_model_create_part(MPI_Comm comm, int tp, const rf_adapter
     m->gradient = calloc((size_t)m->decoder->params.trained_items + 1, sizeof *m->gradient);
     RF_ASSERT(m->gradient, "no memory");
     return m;
+}
+
+adapted_model *adapted_model_create(MPI_Comm comm, int tp, const rf_adapter_kind *kind,
+                                    rf_adapter_options options)
+{
+    return adapted_model_create_part(comm, tp, kind, options, NULL, 0);
+}
+
+adapted_model *adapted_model_create_part(MPI_Comm comm, int tp, const rf_adapter_kind *kind,
+                                         rf_adapter_options options, const rf_pruning *pruning,
+                                         int has_masks)
+{
+    return create(comm, tp, kind, options, pruning, has_masks, (rf_bottlenecks){0});
+}
+
+adapted_model *adapted_model_create_bottlenecks(MPI_Comm comm, int tp, rf_bottlenecks bottlenecks)
+{
+    const rf_adapter_options none = {.r = 1};
+    return create(comm, tp, NULL, none, NULL, 0, bottlenecks);
 }
 
 void adapted_model_destroy(adapted_model *m)

@@ -25,6 +25,8 @@ adapted_model *adapted_model_create(MPI_Comm comm, int tp, const rf_adapter_kind
 adapted_model *adapted_model_create_part(MPI_Comm comm, int tp, const rf_adapter_kind *kind,
                                          rf_adapter_options options, const rf_pruning *pruning,
                                          int has_masks);
+/** The base with bottlenecks instead. Collective. */
+adapted_model *adapted_model_create_bottlenecks(MPI_Comm comm, int tp, rf_bottlenecks bottlenecks);
 /** Its shape. Local. */
 rf_model_config adapted_model_config(void);
 void adapted_model_destroy(adapted_model *model);

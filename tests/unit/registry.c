@@ -76,7 +76,8 @@ static void compositions__that_make_no_sense__are_refused_with_the_reason(void *
         {"light+pissa", "other factors"},          {"full+lora", "weights of the model itself"},
         {"bitfit+loraplus", "the model itself"},   {"beamlora+full", "weights of the model itself"},
         {"full+bitfit", "the model itself"},       {"beamlora+reflora+dora", "one adapter"},
-        {"light+beamlora+pissa", "other factors"},
+        {"light+beamlora+pissa", "other factors"}, {"adapter+beamlora", "no low-rank factors"},
+        {"padapter+light", "no low-rank factors"}, {"adapter+padapter", "behind a branch"},
     };
     for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {
         char text[128];

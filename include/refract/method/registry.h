@@ -29,6 +29,9 @@ int rf_method_joins(const rf_method_entry *a, const rf_method_entry *b);
 /** Which tensors of the base model `method` trains; NULL where it trains adapters. Local. */
 rf_trained_choice *rf_methods_trains(const rf_config *config);
 
+/** The bottlenecks that `method` trains, in place of low-rank adapters; size 0: none. Local. */
+rf_bottlenecks rf_methods_bottlenecks(const rf_config *config);
+
 /**
  * The names in `method` exist, none twice, and every pair may be joined. Local; RF_USAGE says which
  * name or pair is wrong, with the nearest name.

@@ -20,6 +20,7 @@
 #include "refract/model/params.h"
 #include "refract/model/pruning.h"
 #include "refract/nn/attention.h"
+#include "refract/nn/bottleneck.h"
 #include "refract/nn/head.h"
 #include "refract/nn/linear.h"
 #include "refract/nn/rope.h"
@@ -47,6 +48,16 @@ typedef rf_dtype rf_storage_choice(const void *context, const char *name);
 /** Is this tensor of the base model trained? f(model's shape, its name). Local. */
 typedef int rf_trained_choice(const rf_model_config *config, const char *name);
 
+/** The branches of a block. */
+typedef enum rf_branch { RF_BRANCH_ATTENTION, RF_BRANCH_MLP, RF_BRANCHES } rf_branch;
+
+/** Bottleneck adapters, trained, behind these branches of every block; size 0: none. */
+typedef struct rf_bottlenecks {
+    int64_t size;
+    rf_activation activation;
+    int behind[RF_BRANCHES];
+} rf_bottlenecks;
+
 /** How to build a model; everything is borrowed for the call of rf_decoder_create only. */
 typedef struct rf_decoder_options {
     const rf_model_config *config;
@@ -57,9 +68,10 @@ typedef struct rf_decoder_options {
     const rf_adapter_kind *adapter;     /**< NULL: none */
     const rf_targets *targets;          /**< which modules carry it, with r and alpha */
     rf_adapter_options adapter_options; /**< of every module, but for r and alpha */
-    rf_names saved;                     /**< modules trained in full beside the adapters */
-    const rf_pruning *pruning;          /**< what layers and adapters are left; NULL: everything */
-    int has_masks;       /**< 1: trained masks on heads and neurons, 1 at the start */
+    rf_bottlenecks bottleneck;
+    rf_names saved;            /**< modules trained in full beside the adapters */
+    const rf_pruning *pruning; /**< what layers and adapters are left; NULL: everything */
+    int has_masks;             /**< 1: trained masks on heads and neurons, 1 at the start */
     int measures;        /**< 1: rf_decoder_loss measures what adapters say beside their layers */
     int training;        /**< 0: no gradients, no moments */
     int64_t max_tokens;  /**< of a micro-batch */
@@ -81,6 +93,7 @@ typedef struct rf_block {
     int64_t adapter_row[RF_LINEARS];                      /**< first of its tensors; -1 = none */
     int64_t adapter_index[RF_LINEARS];                    /**< among all adapters, in model order */
     int64_t attention_norm_row, mlp_norm_row;
+    int64_t bottleneck_row[RF_BRANCHES];    /**< first of its tensors, where one stands */
     int64_t head_mask_row, neuron_mask_row; /**< with masks */
 } rf_block;
 
@@ -91,8 +104,10 @@ typedef struct rf_block_state {
     rf_real *q, *k, *v, *o;   /**< q, k after rotation */
     rf_real *lse;             /**< [local heads, tokens] */
     rf_real *gate, *up;
-    rf_real *xs[RF_LINEARS]; /**< [tokens, r] */
-    rf_real *z[RF_LINEARS];  /**< outputs before an adapter's out_scale; NULL without */
+    rf_real *xs[RF_LINEARS];      /**< [tokens, r] */
+    rf_real *branch[RF_BRANCHES]; /**< [tokens, d_model] before a bottleneck; NULL without */
+    rf_real *narrow[RF_BRANCHES]; /**< [tokens, size] in it, before the activation */
+    rf_real *z[RF_LINEARS];       /**< outputs before an adapter's out_scale; NULL without */
 } rf_block_state;
 
 typedef struct rf_decoder {
@@ -113,6 +128,10 @@ typedef struct rf_decoder {
     rf_adapters adapters; /**< all of them, in model order */
 
     rf_bf16 *bf16; /**< owned; NULL: products in rf_real */
+    rf_bottlenecks bottleneck;
+    rf_real *bottleneck_scratch;
+    rf_real *dbranch; /**< [tokens, d_model] gradient before a bottleneck */
+
     int has_masks, measures;
     int is_measuring;              /**< in this pass */
     rf_real *mask_scratch;         /**< sums over token chunks */

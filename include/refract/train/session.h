@@ -25,6 +25,7 @@ typedef struct rf_session {
     MPI_Comm world;           /**< borrowed */
     int threads;
     rf_trained_choice *trains;   /**< tensors of the base that are trained instead of adapters */
+    rf_bottlenecks bottleneck;   /**< trained instead of low-rank adapters; size 0: none */
     const rf_adapter_kind *kind; /**< of the adapters; NULL where there are none */
     rf_model_config model;
     rf_tokenizer *tokenizer;  /**< owned; NULL where the model folder has none */

@@ -6,7 +6,7 @@ import unittest
 
 import files
 from runs import RANKS, RunTest
-from support import REFRACT, needs_h5py, newest_checkpoint
+from support import needs_h5py, newest_checkpoint
 
 CHATML = ("{% for message in messages %}{{'<|im_start|>' + message['role'] + '\\n' + message['content'] + "
           "'<|im_end|>' + '\\n'}}{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}")
@@ -174,6 +174,20 @@ class Generate(RunTest):
             self.assertIn(f"--{option}", text)
 
 
+GOLDEN = {  # transformers 5, greedy, 32 new tokens: tests/peers/generation.py
+    "The capital of France is": " Paris.\n\nThe answer is: 2018-01-22 12:12:53.",
+    "Water boils at": " 100°C, which is a perfect Celsius.\n\nThe ratio of the heat released to the heat absorbed is "
+                      "1:1. This",
+    "def fibonacci(n):": "\n    if n == 0:\n        return 1\n    return n * fibonacci(n - 1)\n\n# Test the function\n"
+                         "print(",
+    "Once upon a time, there was a little girl": " named Emma who loved to play in the sun. She would often go to the "
+                                                 "beach and play with her friends. One day, she decided to go to the",
+    "The three laws of thermodynamics are": " fundamental principles that govern the behavior of matter and energy. "
+                                            "These laws are:\n\n1. Energy is a product of motion: Energy is created and "
+                                            "destroyed in motion",
+}
+
+
 @unittest.skipUnless(os.environ.get("RF_SMOLLM2"), "RF_SMOLLM2 names no SmolLM2-135M-Instruct GGUF of Q4_1")
 class SmolLM2(RunTest):
     def test_greedy__is_the_text_of_transformers(self):
@@ -183,8 +197,6 @@ class SmolLM2(RunTest):
                 found = self.succeed("generate", name, "--prompt", prompt, "--max-new-tokens", 32, ranks=ranks)
                 self.assertEqual(found, text + "\n")
 
-
-GOLDEN = {}
 
 if __name__ == "__main__":
     unittest.main()

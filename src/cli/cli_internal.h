@@ -89,8 +89,8 @@ rf_status rf_cli_load_config(rf_cli *cli, const rf_cli_arguments *arguments, rf_
 
 /**
  * As rf_cli_load_config; items[0] may be a run folder too: then its config.yaml is read, with
- * `output` set to the folder; or a checkpoint, whose configuration is read, with eval.adapter set to
- * it. Collective over world; the same failures.
+ * `output` set to the folder; or a checkpoint, whose configuration is read, with eval.adapter set
+ * to it. Collective over world; the same failures.
  */
 rf_status rf_cli_load_run(rf_cli *cli, const rf_cli_arguments *arguments, rf_config **config);
 

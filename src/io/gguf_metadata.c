@@ -57,7 +57,7 @@ void rf_gguf_put_number(rf_gguf_metadata *m, const char *key, double value)
 void rf_gguf_put_flag(rf_gguf_metadata *m, const char *key, int value)
 {
     put_key(m, key, RF_GGUF_BOOL);
-    fputc(value != 0, m->out);
+    fputc(value ? 1 : 0, m->out);
 }
 
 static void put_items(rf_gguf_metadata *m, rf_gguf_type item, int64_t count, const void *items,

@@ -69,14 +69,13 @@ static rf_status find_pre(const rf_gguf *g, const struct pre **pre)
 /* Leaves out what says nothing: spellings of defaults. */
 static void simplify(json_t *step)
 {
-    json_t *item;
-    size_t i;
     json_object_del(step, "trim_offsets");
     if (json_is_false(json_object_get(step, "invert"))) json_object_del(step, "invert");
     if (json_object_get(step, "type") && !json_object_get(step, "use_regex") &&
         strcmp(json_string_value(json_object_get(step, "type")), "ByteLevel") == 0)
         json_object_set_new(step, "use_regex", json_true());
-    json_array_foreach(json_object_get(step, "pretokenizers"), i, item) simplify(item);
+    const json_t *parts = json_object_get(step, "pretokenizers");
+    for (size_t i = 0; i < json_array_size(parts); i++) simplify(json_array_get(parts, i));
 }
 
 const char *rf_gguf_pre_name(const void *pre_tokenizer)

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "eval_parts.h"
+#include "eval_tasks.h"
 #include "refract/comm/agree.h"
 #include "refract/data/prepare.h"
 #include "refract/train/report.h"
@@ -11,7 +12,9 @@
 static rf_status check_task(const rf_config *config)
 {
     if (strcmp(rf_config_string(config, "eval.task"), "loss") != 0)
-        return rf_fail(RF_USAGE, "eval.task: %s is not built in (%s). Use loss",
+        return rf_fail(RF_USAGE,
+                       "eval.task: %s is not built in (%s). Use loss on a file in classification "
+                       "format, whose `correct` counts right classes",
                        rf_config_string(config, "eval.task"), rf_config_where(config, "eval.task"));
     return rf_config_require(config, "data.eval");
 }
@@ -56,6 +59,8 @@ static rf_status run(rf_config *config, const rf_environment *env, source *from,
 
 rf_status rf_eval(rf_config *config, const rf_environment *environment)
 {
+    if (eval_task_find(rf_config_string(config, "eval.task")))
+        return eval_by_generation(config, environment);
     source from = {0};
     rf_session session = {0};
     rf_samples *samples = NULL;

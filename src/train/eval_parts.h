@@ -4,6 +4,7 @@
 
 #include "refract/train/evaluate.h"
 #include "refract/train/session.h"
+#include "refract/train/train.h"
 
 /*
  * eval.logits: /logits [tokens, vocab], /sample and /position [tokens] of every position, in the
@@ -12,5 +13,12 @@
  */
 rf_status eval_write_logits(const rf_session *session, rf_evaluator *evaluator, const char *path,
                             const rf_stop_watch *watch);
+
+/*
+ * eval.task gsm8k, math, commonsense, humaneval: completes the prompts of data.eval, greedily, and
+ * judges the completions; OUTPUT/eval-TASK.jsonl and OUTPUT/eval.json. Collective over world; as
+ * rf_eval.
+ */
+rf_status eval_by_generation(rf_config *config, const rf_environment *environment);
 
 #endif

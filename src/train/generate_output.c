@@ -52,6 +52,7 @@ static rf_status take_partial(output *out, const char *digest)
             "or choose another --out",
             out->partial);
     out->done = lines > 0 ? lines : 0;
+    out->is_begun = lines >= 0;
     if (truncate(out->partial, lines < 0 ? 0 : (off_t)length) != 0)
         return cannot_write(out->partial);
     return RF_OK;
@@ -69,8 +70,7 @@ static rf_status open_file(output *out, const char *digest)
     if (access(out->partial, F_OK) == 0) RF_TRY(take_partial(out, digest));
     out->file = fopen(out->partial, "a");
     if (!out->file) return cannot_write(out->partial);
-    if (fseek(out->file, 0, SEEK_END) != 0) return cannot_write(out->partial);
-    if (ftell(out->file) > 0) return RF_OK;
+    if (out->is_begun) return RF_OK;
     first_line(line, sizeof line, digest);
     return fputs(line, out->file) < 0 || fflush(out->file) != 0 ? cannot_write(out->partial)
                                                                 : RF_OK;

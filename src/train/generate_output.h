@@ -16,6 +16,7 @@ typedef struct output {
     FILE *file; /**< owned; on root */
     int is_root;
     int is_stream; /**< 1: the text alone, as it comes */
+    int is_begun;  /**< 1: OUT.partial has its first line */
     int64_t done;  /**< completions that are there already */
 } output;
 

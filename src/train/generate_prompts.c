@@ -39,9 +39,8 @@ static rf_status check_ids(const int32_t *ids, int64_t count, int64_t vocab)
     return RF_OK;
 }
 
-/* Takes the reference to `row`. */
-static rf_status add(prompt_list *list, const rf_formatter *formatter, const rf_session *session,
-                     json_t *row, int is_chat)
+rf_status prompt_list_add(prompt_list *list, const rf_formatter *formatter,
+                          const rf_session *session, json_t *row, const json_t *asked)
 {
     const int64_t begin = list->ids.count;
     if (list->count == list->capacity) {
@@ -52,17 +51,26 @@ static rf_status add(prompt_list *list, const rf_formatter *formatter, const rf_
     }
     if (list->count == list->capacity || json_array_append_new(list->rows, row) != 0)
         return no_memory();
-    RF_TRY(check_text(row));
-    json_t *asked = as_chat(row, is_chat);
-    if (!asked) return no_memory();
-    const rf_status status = rf_formatter_prompt(formatter, asked, &list->ids);
-    json_decref(asked);
-    RF_TRY(status);
+    RF_TRY(rf_formatter_prompt(formatter, asked, &list->ids));
     const int64_t count = list->ids.count - begin;
     RF_TRY(check_ids(list->ids.ids + begin, count, session->model.vocab));
     if (count > list->longest) list->longest = count;
     list->end[list->count++] = list->ids.count;
     return RF_OK;
+}
+
+/* Takes the reference to `row`. */
+static rf_status add(prompt_list *list, const rf_formatter *formatter, const rf_session *session,
+                     json_t *row, int is_chat)
+{
+    rf_status status = check_text(row);
+    json_t *asked = status == RF_OK ? as_chat(row, is_chat) : NULL;
+    if (status == RF_OK && !asked) status = no_memory();
+    if (status == RF_OK)
+        status = prompt_list_add(list, formatter, session, json_incref(row), asked);
+    json_decref(asked);
+    json_decref(row);
+    return status;
 }
 
 static rf_status read_file(prompt_list *list, const rf_generate_options *options,

@@ -4,7 +4,9 @@
 
 #include <jansson.h>
 
+#include "refract/data/formatter.h"
 #include "refract/train/generate_command.h"
+#include "refract/train/session.h"
 
 /** Zero-initialise; prompt_list_free when done. */
 typedef struct prompt_list {
@@ -20,6 +22,13 @@ typedef struct prompt_list {
  */
 rf_status prompt_list_read(prompt_list *list, const rf_generate_options *options,
                            const rf_session *session);
+
+/**
+ * Adds the prompt of `asked`, as the formatter puts it; takes the reference to `row`, which is kept
+ * beside it. Local; RF_INPUT, RF_USAGE (the row is not named), RF_RESOURCES.
+ */
+rf_status prompt_list_add(prompt_list *list, const rf_formatter *formatter,
+                          const rf_session *session, json_t *row, const json_t *asked);
 
 /** Prompt `at`, index `at`; borrows. Local. */
 rf_prompt prompt_list_at(const prompt_list *list, int64_t at);

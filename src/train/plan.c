@@ -89,6 +89,10 @@ static void print_memory(const training *t, const plan_layout *layout)
                 "evaluation %.1f MiB, program and data %.1f MiB, together %.1f MiB",
                 mib((double)layout->run), mib((double)layout->step), mib((double)layout->scratch),
                 mib((double)layout->evaluation), mib((double)layout->base), mib(layout->total));
+    if (layout->shared > 0)
+        rf_log_info(t->log,
+                    "among that: base %.1f MiB, which the replicas on a node hold once together",
+                    mib((double)layout->shared));
 }
 
 static void print_disk(const training *t)

@@ -33,11 +33,12 @@ rf_status plan_memory(training *t, int ranks, int tensor, plan_layout *layout)
         most = layout->tensor = s->grid.tp_size;
         const size_t evaluation = t->held_out ? rf_evaluator_bytes(&t->evaluator, &s->grid) : 0;
         const double total = (double)s->run.peak + (double)s->step.peak + (double)s->scratch.peak +
-                             (double)evaluation + (double)layout->base;
+                             (double)evaluation + (double)layout->base + (double)s->shared.size;
         if (total <= layout->total) continue;
         layout->run = s->run.peak;
         layout->step = s->step.peak;
         layout->scratch = s->scratch.peak;
+        layout->shared = s->shared.size;
         layout->evaluation = evaluation;
         layout->total = total;
     }

@@ -9,6 +9,7 @@
 typedef struct plan_layout {
     int ranks, tensor;
     size_t run, step, scratch, evaluation, base; /* base: program, libraries and data */
+    size_t shared; /* frozen weights that the replicas on a node hold once, counted for each */
     double total;
 } plan_layout;
 

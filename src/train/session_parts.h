@@ -20,8 +20,8 @@ rf_status session_choose_storage(rf_session *session, session_storage *storage);
  * Frozen base weights that other ranks of the node would hold too (data parallelism) are held once:
  * their rows are lent from `shared`, each to be filled by one of these ranks. Nothing is shared
  * where a rank is alone with its slices, nor weights that are drawn, moved or pruned; without
- * shared memory a warning is given, and every rank holds its own. Before the layout. Collective
- * over world.
+ * shared memory a warning is given, and every rank holds its own. Imagined ranks all share. Before
+ * the layout. Collective over world.
  */
 rf_status session_share_base(rf_session *session);
 /** After the weights were read. Collective over the node. */

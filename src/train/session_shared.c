@@ -19,8 +19,7 @@ static int most_alike(const rf_grid *grid)
 /* Only weights that stay as the files have them. The same on all ranks. */
 static int may_share(const rf_session *s)
 {
-    return s->imagined_size == 0 && !s->borrows_base && s->grid.dp_size > 1 &&
-           !rf_config_has_method(s->trained, "light") &&
+    return !s->borrows_base && s->grid.dp_size > 1 && !rf_config_has_method(s->trained, "light") &&
            strcmp(rf_config_string(s->config, "model.init"), "pretrained") == 0 &&
            !rf_decoder_moves_base(s->decoder);
 }
@@ -34,6 +33,16 @@ static size_t padded(const rf_param *row)
 {
     const size_t bytes = rf_dtype_bytes(row->dtype, row->items);
     return (bytes + RF_ARENA_ALIGN - 1) / RF_ARENA_ALIGN * RF_ARENA_ALIGN;
+}
+
+/* A plan for ranks that are not there: what would be lent takes no memory of theirs. */
+static void imagine(rf_session *s, size_t bytes)
+{
+    static char nowhere;
+    rf_params *params = &s->decoder->params;
+    for (int64_t i = 0; i < params->count; i++)
+        if (is_frozen(&params->row[i])) params->row[i].lent = &nowhere;
+    s->shared.size = bytes;
 }
 
 /* Rows go round among the ranks that share them, so that all of them read. */
@@ -61,7 +70,8 @@ rf_status session_share_base(rf_session *s)
     if (!may_share(s)) return RF_OK;
     for (int64_t i = 0; i < params->count; i++)
         if (is_frozen(&params->row[i])) bytes += padded(&params->row[i]);
-    if (bytes == 0 || most_alike(&s->grid) == 1) return RF_OK;
+    if (bytes > 0 && s->imagined_size > 0) imagine(s, bytes);
+    if (bytes == 0 || s->imagined_size > 0 || most_alike(&s->grid) == 1) return RF_OK;
     if (rf_agree(s->world, rf_shared_create(&s->shared, s->grid.dp, bytes)) == RF_OK) {
         lend(s);
         return RF_OK;

@@ -110,7 +110,7 @@ class Keys(BadInput):
 
     def test_values_that_are_not_built_in__are_refused(self):
         self.refuse(2, "model.init: random", model__init="random", ranks=[2])
-        self.refuse(2, "eval.task: gsm8k", command="eval", eval__task="gsm8k", ranks=[2])
+        self.refuse(2, "eval.task: glue", command="eval", eval__task="glue", ranks=[2])
 
     def test_targets__that_match_nothing_or_are_too_large(self):
         self.refuse(2, "rank_pattern", "layers.9", lora__rank_pattern={"layers.9.*": 2})

@@ -15,9 +15,9 @@ CHARACTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ .,!\n"[:61 - 
 LAYOUTS = ((1, 1), (2, 1), (2, 2), (4, 2), (4, 4))
 
 
-def write_tokenizer(folder):
+def write_tokenizer(folder, characters=CHARACTERS):
     """A character is a token; what has none is <s>."""
-    vocabulary = {text: i for i, text in enumerate([*SPECIAL, *CHARACTERS])}
+    vocabulary = {text: i for i, text in enumerate([*SPECIAL, *characters])}
     added = [{"id": i, "content": text, "single_word": False, "lstrip": False, "rstrip": False, "normalized": False,
               "special": True} for i, text in enumerate(SPECIAL)]
     (folder / "tokenizer.json").write_text(json.dumps({

@@ -35,6 +35,9 @@ class Plan(RunTest):
             del wanted["together"]
             self.assertEqual({name: self.memory(planned)[name] for name in wanted}, wanted, (ranks, tensor))
             self.assertIn(f"dp {ranks // tensor} x tp {tensor}", planned)
+            shares = re.compile(r"base:? ([\d.]+) MiB, (?:which|held)")
+            self.assertEqual(shares.findall(planned)[:1], shares.findall(found))
+            self.assertEqual(bool(shares.findall(found)), ranks > tensor)
         self.assertFalse((self.folder / "run").exists())
 
     def test_auto__is_cut_as_the_run_would_be(self):

@@ -16,7 +16,4 @@ void rf_report_evaluation(rf_log *log, const rf_evaluation *evaluation);
 rf_status rf_report_write(MPI_Comm comm, const char *folder, const rf_evaluation *evaluation,
                           const char *task);
 
-/** 95 % interval of a share: Wilson's score interval. Local. */
-void rf_wilson_interval(int64_t correct, int64_t total, double *low, double *high);
-
 #endif

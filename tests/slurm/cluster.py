@@ -57,7 +57,7 @@ def main():
 class SlurmTest(RunTest):
     """A small training as in tests/cli, in a folder from which batch scripts can be submitted."""
 
-    steps = 1500  # some seconds
+    steps = 4000  # some seconds, on a fast machine too
     outcomes = {}  # of undisturbed runs, by their length: all tests have the same input
 
     def setUp(self):

@@ -88,6 +88,15 @@ class TwoNodes(cluster.RunTest):
         return subprocess.Popen(command, cwd=self.folder, env=kept, text=True, stdout=subprocess.PIPE,
                                 stderr=subprocess.PIPE)
 
+    def wait_for_link(self, timeout=60):
+        """Until each node gets an answer of the other one: a refusal will do."""
+        for node, address in zip(NAMES, reversed(ADDRESSES)):
+            end, said = time.monotonic() + timeout, ""
+            while "refused" not in said and time.monotonic() < end:
+                said = subprocess.run(["ip", "netns", "exec", node, "timeout", "2", "bash", "-c",
+                                       f"exec 3<>/dev/tcp/{address}/9"], capture_output=True, text=True, check=False).stderr
+            self.assertIn("refused", said)
+
     def finish(self, process, timeout=120):
         """Waits for the end; returns the code and all that was said."""
         try:
@@ -118,6 +127,7 @@ class TwoNodes(cluster.RunTest):
         self.assertEqual([processes(node) for node in NAMES], [[], []])
         self.assertFalse((self.folder / "run" / "adapter").exists())
         ip("-n", NAMES[0], "link", "set", NAMES[0], "up")
+        self.wait_for_link()
         code, text = self.finish(self.launch("train", name))
         self.assertEqual(code, 0, text)
         self.assertIn("on node-a", text)

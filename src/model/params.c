@@ -52,6 +52,12 @@ void rf_params_layout(rf_params *params, rf_arena *arena, int training)
     }
 }
 
+size_t rf_param_bytes(const rf_param *row)
+{
+    const size_t bytes = rf_dtype_bytes(row->dtype, row->items);
+    return (bytes + RF_ARENA_ALIGN - 1) / RF_ARENA_ALIGN * RF_ARENA_ALIGN;
+}
+
 rf_param *rf_params_find(const rf_params *params, const char *name)
 {
     for (int64_t i = 0; i < params->count; i++)

@@ -18,16 +18,10 @@ struct rf_resident {
     char digest[65];
 };
 
-static size_t padded(const rf_param *row)
-{
-    const size_t bytes = rf_dtype_bytes(row->dtype, row->items);
-    return (bytes + RF_ARENA_ALIGN - 1) / RF_ARENA_ALIGN * RF_ARENA_ALIGN;
-}
-
 static size_t bytes_of(const rf_params *params)
 {
     size_t bytes = 0;
-    for (int64_t i = 0; i < params->count; i++) bytes += padded(&params->row[i]);
+    for (int64_t i = 0; i < params->count; i++) bytes += rf_param_bytes(&params->row[i]);
     return bytes;
 }
 
@@ -35,7 +29,7 @@ static void place(rf_params *params, char *base)
 {
     for (int64_t i = 0; i < params->count; i++) {
         params->row[i].data = base;
-        base += padded(&params->row[i]);
+        base += rf_param_bytes(&params->row[i]);
     }
 }
 

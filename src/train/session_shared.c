@@ -29,12 +29,6 @@ static int is_frozen(const rf_param *row)
     return !row->adapter && !row->trained;
 }
 
-static size_t padded(const rf_param *row)
-{
-    const size_t bytes = rf_dtype_bytes(row->dtype, row->items);
-    return (bytes + RF_ARENA_ALIGN - 1) / RF_ARENA_ALIGN * RF_ARENA_ALIGN;
-}
-
 /* A plan for ranks that are not there: what would be lent takes no memory of theirs. */
 static void imagine(rf_session *s, size_t bytes)
 {
@@ -58,7 +52,7 @@ static void lend(rf_session *s)
         if (!is_frozen(row)) continue;
         row->lent = at;
         row->is_filled = turn++ % size != rank;
-        at += padded(row);
+        at += rf_param_bytes(row);
     }
 }
 
@@ -69,7 +63,7 @@ rf_status session_share_base(rf_session *s)
     s->shared = (rf_shared){.node = MPI_COMM_NULL, .window = MPI_WIN_NULL};
     if (!may_share(s)) return RF_OK;
     for (int64_t i = 0; i < params->count; i++)
-        if (is_frozen(&params->row[i])) bytes += padded(&params->row[i]);
+        if (is_frozen(&params->row[i])) bytes += rf_param_bytes(&params->row[i]);
     if (bytes > 0 && s->imagined_size > 0) imagine(s, bytes);
     if (bytes == 0 || s->imagined_size > 0 || most_alike(&s->grid) == 1) return RF_OK;
     if (rf_agree(s->world, rf_shared_create(&s->shared, s->grid.dp, bytes)) == RF_OK) {

@@ -49,6 +49,9 @@ int64_t rf_params_add(rf_params *params, const rf_grid *grid, const char *name, 
  */
 void rf_params_layout(rf_params *params, rf_arena *arena, int training);
 
+/** Bytes of this rank's slices as they are held, a multiple of RF_ARENA_ALIGN. Local. */
+size_t rf_param_bytes(const rf_param *row);
+
 /** Row of that name, NULL if there is none. Local. */
 rf_param *rf_params_find(const rf_params *params, const char *name);
 
